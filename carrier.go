@@ -1,0 +1,277 @@
+// Package carrier talks to people instead of addresses. A Node has a key as its
+// identity, finds its friends through the BitTorrent Mainline DHT with no server
+// and no account, and exchanges messages with them, also when the two are never
+// online together.
+//
+// A whole program:
+//
+//	node, err := carrier.Start(ctx, carrier.Config{Dir: "alice", Name: "Alice"})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer node.Shutdown(ctx)
+//	fmt.Println("my address:", node.Address())
+//	go func() {
+//		for ev := range node.Events(ctx) {
+//			if req, ok := ev.(carrier.FriendRequest); ok {
+//				node.Accept(req.ID)
+//			}
+//		}
+//	}()
+//	for msg, err := range node.Messages(ctx) {
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		fmt.Printf("%s: %s\n", msg.From(), msg.Body())
+//	}
+//
+// # Identity
+//
+// A node's ID is its Ed25519 public key; the private key lies in the state
+// directory, sealed under a key file beside it or under Config.Key. An Address
+// is an ID with a random number, the nospam: whoever has the Address may send a
+// friend request, and NewAddress makes the old one dead while friends stay.
+// ExportIdentity moves an identity to another directory.
+//
+// # Friends
+//
+// AddFriend gives a *Friend at once, in state pending; the request is found by
+// its target through the DHT, now or within 30 days. The target sees a
+// FriendRequest event and answers with Accept, Refuse or Block. All of these are
+// durable local acts that do not wait for the network.
+//
+// # Messages
+//
+// Send returns when the message is durable in the outbox. It then travels
+// straight by UDP when the friend is online, else sealed through the DHT, in
+// order per friend, and is stored exactly once; the program is handed it at
+// least once, with the same ID after a crash. Messages of up to about 5 KB in
+// total wait in the DHT while both are apart; larger ones wait in the outbox
+// and Message.State says so.
+//
+// # Events
+//
+// Events gives any number of readers a snapshot and then the news; Lagged tells
+// a slow reader that it gets a new snapshot. Every fact can also be asked.
+//
+// # Errors
+//
+// Failing calls return an *Error that says what was tried, on what, why it
+// failed and what helps; errors.Is finds the sentinels of this package and the
+// causes behind them. What waits for the network takes a context.
+//
+// # Security
+//
+// Contents, names and identity keys are sealed from everybody in between: DHT
+// nodes and whoever watches the line see random keys and bytes. IP addresses
+// are not hidden, and there is no anonymity and no deniability. SECURITY.md in
+// the repository says what is promised and what is not.
+//
+// # Compatibility
+//
+// Nothing is promised before version 1.0. The wire format carries a number;
+// unknown ones are dropped and counted, and PeerNewer tells of newer friends.
+package carrier
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/gocarrier/carrier/crypto"
+)
+
+// ID is the public key that identifies a person's node.
+type ID = crypto.ID
+
+// Address is what a person gives to others so that they can send a request.
+type Address = crypto.Address
+
+// Net is the network that a node uses. The zero Config uses the operating
+// system's; tests give one of their own. Addresses are in the form of package
+// net; a node asks for networks "udp4" and "udp6" only.
+type Net interface {
+	// ListenPacket opens a socket, as net.ListenConfig does.
+	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
+	// DialContext opens a connection, as net.Dialer does.
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	// LookupNetIP resolves a name, as net.Resolver does.
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	// LocalAddrs returns the addresses of the interfaces that are up.
+	LocalAddrs() ([]netip.Prefix, error)
+}
+
+// Config says how a node is to run. Only Dir (or Ephemeral) must be set.
+type Config struct {
+	// Dir is the state directory, made if missing (0700). One running node has
+	// one directory. Empty is ErrNoDir, unless Ephemeral is set.
+	Dir string
+	// Ephemeral keeps everything in memory: identity, friends and messages are
+	// lost at Close.
+	Ephemeral bool
+
+	// Name and Description are the profile at the first start; later starts
+	// keep what SetProfile last set. At most 64 and 255 bytes of UTF-8.
+	Name        string
+	Description string
+
+	// Identity is what ExportIdentity gave. It is taken at the first start of
+	// an empty directory; a directory of another identity is ErrWrongIdentity.
+	// Nil: a new identity is made at the first start.
+	Identity []byte
+	// Key seals the state directory, 32 bytes. Nil: a key file of mode 0600 in
+	// the directory does, made at the first start.
+	Key []byte
+
+	// Listen is the UDP address, "host:port" or ":port". A literal IP binds
+	// that family only. Empty: all interfaces, both families, the port of the
+	// last run or else a free one.
+	Listen string
+	// Bootstrap are DHT nodes to begin with, as "host:port". Nil: the public
+	// routers of the Mainline DHT.
+	Bootstrap []string
+	// NoBootstrap begins with the nodes known from earlier runs only.
+	NoBootstrap bool
+	// Quiet is for metered lines: the node asks the DHT six times less often
+	// and does not serve it (BEP 43). Friends are noticed later.
+	Quiet bool
+	// Net is the network. Nil: the operating system.
+	Net Net
+
+	// EventQueue bounds the unread events of one Events reader. 0: 1,024.
+	EventQueue int
+	// Logger takes what an operator may want to know. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Node is one person's presence in the network. Make it with Start. All methods
+// are safe for concurrent use; after Close they return errors that match
+// net.ErrClosed, and those without an error result answer with the last state
+// or with nothing.
+type Node struct {
+	engine   *engine
+	messages messageRegistry
+	friends  friendRegistry
+}
+
+// Start opens the state directory and the sockets and starts the node; it
+// returns as soon as the local state is there, without waiting for the network.
+// ctx bounds the start only.
+//
+// Its errors match ErrNoDir, ErrDirInUse, ErrPortInUse, ErrWrongKey,
+// ErrWrongIdentity, ErrTooLong or ErrBadText (of Name or Description), or the
+// cause from the operating system. After an error nothing is left running.
+func Start(ctx context.Context, config Config) (*Node, error) {
+	return start(ctx, config)
+}
+
+// WaitReady waits until a node of the DHT has answered. When ctx ends first the
+// error matches ErrNotReady and ctx's, and says which nodes were asked; the
+// node goes on trying.
+func (n *Node) WaitReady(ctx context.Context) error { return n.engine.waitReady(ctx) }
+
+// Shutdown says goodbye to friends, waits until what they must know is in the
+// DHT or ctx ends, and closes the node. It returns ctx's error if that came
+// first; the node is closed in any case.
+func (n *Node) Shutdown(ctx context.Context) error { return n.engine.shutdown(ctx) }
+
+// Close stops the node within a second, without a goodbye. Nothing durable is
+// lost. It is idempotent, and when it returns every goroutine, socket and file
+// of the node is gone.
+func (n *Node) Close() error { return n.engine.shut() }
+
+// ID returns the node's identity.
+func (n *Node) ID() ID { return n.engine.identity.ID() }
+
+// Address returns the address that strangers can send requests to.
+func (n *Node) Address() Address { return n.engine.address() }
+
+// NewAddress draws a new nospam: the old address is dead from now on, pending
+// requests and friends stay.
+func (n *Node) NewAddress() (Address, error) { return n.engine.newAddress() }
+
+// AddFriend sends a friend request with a hello of at most 256 bytes, which may
+// be empty. It returns once that is durable; the request is put into the DHT
+// until it is answered, withdrawn by Remove, or 30 days have passed.
+//
+// For somebody already asked the request is sent again with the new hello; for
+// somebody whose request is pending here it accepts; for a friend it refreshes
+// the friendship. It returns ErrSelf, ErrBadAddress, ErrTooLong, ErrBadText or
+// ErrBlocked.
+func (n *Node) AddFriend(ctx context.Context, to Address, hello string) (*Friend, error) {
+	return n.engine.addFriend(ctx, to, hello)
+}
+
+// Accept makes a friend of a person whose request is pending. It returns
+// ErrNoRequest if there is none.
+func (n *Node) Accept(id ID) (*Friend, error) { return n.engine.accept(id) }
+
+// Refuse answers a pending request with no; the person may ask again. It
+// returns ErrNoRequest if there is none.
+func (n *Node) Refuse(id ID) error { return n.engine.refuse(id) }
+
+// Block drops everything that comes from a person, friend or not, now and
+// later, without telling them. It returns ErrSelf for the node's own ID.
+func (n *Node) Block(id ID) error { return n.engine.block(id) }
+
+// Unblock ends a block. A friendship that was blocked goes on.
+func (n *Node) Unblock(id ID) error { return n.engine.unblock(id) }
+
+// Blocked returns the blocked IDs, in order.
+func (n *Node) Blocked() []ID { return n.engine.blocked() }
+
+// Requests returns the pending requests of others, oldest first.
+func (n *Node) Requests() []FriendRequest { return n.engine.requests() }
+
+// Friend returns the handle of a friend or of somebody asked to become one;
+// ErrNotFriend for anybody else.
+func (n *Node) Friend(id ID) (*Friend, error) { return n.engine.friend(id) }
+
+// Friends returns the handles of all friends, of those asked to become one, and
+// of those who refused or removed us, in the order of their IDs.
+func (n *Node) Friends() []*Friend { return n.engine.friendList() }
+
+// SetProfile sets what friends are told of this person: at most 64 and 255 bytes
+// of UTF-8. It returns ErrTooLong or ErrBadText.
+func (n *Node) SetProfile(p Profile) error { return n.engine.setProfile(p) }
+
+// Profile returns what friends are told of this person.
+func (n *Node) Profile() Profile { return n.engine.profile() }
+
+// SetPresence sets what friends see while this node runs: PresenceOnline (the
+// state at every start), PresenceAway or PresenceBusy.
+func (n *Node) SetPresence(p Presence) error { return n.engine.setPresence(p) }
+
+// Outbox returns the sent messages that are not final, and those that became
+// final within the last day (16,384 a friend at most), by friend and then in
+// the order of sending.
+func (n *Node) Outbox() []*Message { return n.engine.outbox() }
+
+// LocalAddrs returns the UDP addresses that the node listens on; with them
+// another node can be bootstrapped.
+func (n *Node) LocalAddrs() []netip.AddrPort { return n.engine.localAddrs() }
+
+// Stats returns every counter of the node by name: packets and bytes by kind,
+// and what was dropped by reason.
+func (n *Node) Stats() map[string]uint64 { return n.engine.stats() }
+
+// ExportIdentity returns the identity with friends, labels, blocks and request
+// numbers, for Config.Identity of an empty directory elsewhere. It holds the
+// private key in clear: whoever has it is this person. The two must not run at
+// the same time; see IdentityInUse.
+func (n *Node) ExportIdentity() ([]byte, error) { return n.engine.export() }
+
+// NetworkChanged tells the node that addresses or interfaces have changed. It
+// notices by itself within 5 s; a program that knows can be faster.
+func (n *Node) NetworkChanged() { n.engine.networkChanged() }
+
+// publicRouters are the well-known first nodes of the Mainline DHT.
+func publicRouters() []string {
+	return []string{
+		"router.bittorrent.com:6881",
+		"router.utorrent.com:6881",
+		"dht.transmissionbt.com:6881",
+		"dht.libtorrent.org:25401",
+	}
+}

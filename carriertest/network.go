@@ -1,0 +1,262 @@
+// Package carriertest gives programs that embed carrier a network for their own
+// tests: a DHT and any number of nodes in one process, without a socket, that
+// find each other in milliseconds.
+//
+//	func TestGreeting(t *testing.T) {
+//		net := carriertest.NewNetwork(t, nil)
+//		alice, bob := net.Node("Alice"), net.Node("Bob")
+//		toBob, _ := net.Befriend(alice, bob)
+//		msg, err := toBob.Send(t.Context(), []byte("hi"), nil)
+//		…
+//	}
+//
+// Inside a testing/synctest bubble the same runs in virtual time: a test that
+// waits for a day takes milliseconds, and a goroutine that a node leaves behind
+// fails it. Make the Network inside the bubble then, as everything that uses it.
+package carriertest
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gocarrier/carrier"
+	"github.com/gocarrier/carrier/dht"
+	"github.com/gocarrier/carrier/internal/lab"
+)
+
+// patience bounds the waits of this package.
+const patience = 2 * time.Minute
+
+// Options are the choices of a Network; nil or zero means the defaults.
+type Options struct {
+	// Seed chooses the chances of loss and jitter. The same seed draws the same.
+	Seed uint64
+	// Routers is how many DHT nodes the network has besides the carrier nodes.
+	// 0: 16.
+	Routers int
+	// Delay is the time that each datagram takes one way, Jitter what is added
+	// at random.
+	Delay, Jitter time.Duration
+	// Loss, Duplicate and Reorder are the shares of datagrams, 0 to 1, that are
+	// lost, come twice, or are overtaken.
+	Loss, Duplicate, Reorder float64
+}
+
+// Network is an in-process network with a DHT. Its methods end the test on
+// failure; they are safe for concurrent use but must be called from the test's
+// own goroutine where testing.TB.FailNow demands it.
+type Network struct {
+	t   testing.TB
+	lab *lab.Network
+
+	mu        sync.Mutex
+	hosts     int
+	routers   []*dht.Node
+	bootstrap []string
+	addrs     map[carrier.Net]netip.Addr // of each host that was given away
+	nets      map[*carrier.Node]carrier.Net
+}
+
+// NewNetwork returns a network whose DHT has formed. It is closed, with every
+// node that Node or Start made, when the test ends.
+func NewNetwork(t testing.TB, opts *Options) *Network {
+	t.Helper()
+	if opts == nil {
+		opts = &Options{}
+	}
+	routers := opts.Routers
+	if routers == 0 {
+		routers = 16
+	}
+	n := &Network{
+		t: t,
+		lab: lab.New(lab.Options{Seed: opts.Seed, Default: lab.Link{
+			Delay: opts.Delay, Jitter: opts.Jitter,
+			Loss: opts.Loss, Duplicate: opts.Duplicate, Reorder: opts.Reorder,
+		}}),
+		addrs: map[carrier.Net]netip.Addr{},
+		nets:  map[*carrier.Node]carrier.Net{},
+	}
+	t.Cleanup(n.close)
+	var first netip.AddrPort
+	for range routers {
+		at := netip.AddrPortFrom(n.nextAddr(), 6881)
+		conn, err := n.lab.Host(at.Addr()).ListenPacket(context.Background(), "udp4", at.String())
+		if err != nil {
+			t.Fatalf("listen for a DHT node: %v", err)
+		}
+		router, err := dht.New(dht.Config{
+			Conns: []net.PacketConn{conn},
+			Bootstrap: func(context.Context) ([]netip.AddrPort, error) {
+				if !first.IsValid() {
+					return nil, nil
+				}
+				return []netip.AddrPort{first}, nil
+			},
+		})
+		if err != nil {
+			t.Fatalf("start a DHT node: %v", err)
+		}
+		n.routers = append(n.routers, router)
+		if !first.IsValid() {
+			first = at
+		}
+		n.bootstrap = append(n.bootstrap, at.String())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, routers)
+	for i, router := range n.routers[1:] {
+		wg.Go(func() { errs[i] = router.Join(ctx) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatalf("form the DHT: %v", err)
+		}
+	}
+	return n
+}
+
+func (n *Network) close() {
+	for _, r := range n.routers {
+		if err := r.Close(); err != nil {
+			n.t.Errorf("close a DHT node: %v", err)
+		}
+	}
+	n.lab.Close()
+}
+
+// nextAddr gives each host an address of its own, from the range that RFC 2544
+// keeps for tests. They are never put on a wire.
+func (n *Network) nextAddr() netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hosts++
+	return netip.AddrFrom4([4]byte{198, 18, byte(n.hosts >> 8), byte(n.hosts)})
+}
+
+// Node starts an ephemeral node of that name on a host of its own and waits
+// until the DHT answers it. It is closed when the test ends.
+func (n *Network) Node(name string) *carrier.Node {
+	n.t.Helper()
+	node := n.Start(carrier.Config{Name: name, Ephemeral: true})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := node.WaitReady(ctx); err != nil {
+		n.t.Fatalf("node %q: %v", name, err)
+	}
+	return node
+}
+
+// Start starts a node with a Config of the test's own, in which Net, Bootstrap
+// and NoBootstrap are filled in unless set. It does not wait for the DHT. The
+// node is closed when the test ends, if it is not before.
+func (n *Network) Start(config carrier.Config) *carrier.Node {
+	n.t.Helper()
+	if config.Net == nil {
+		config.Net = n.Host()
+	}
+	if config.Bootstrap == nil && !config.NoBootstrap {
+		config.Bootstrap = n.Bootstrap()
+	}
+	node, err := carrier.Start(context.Background(), config)
+	if err != nil {
+		n.t.Fatalf("start node %q: %v", config.Name, err)
+	}
+	n.mu.Lock()
+	n.nets[node] = config.Net
+	n.mu.Unlock()
+	n.t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			n.t.Errorf("close node %q: %v", config.Name, err)
+		}
+	})
+	return node
+}
+
+// Host returns the network as a new host of its own sees it, for Config.Net:
+// a node that is started again with it comes back at the same address.
+func (n *Network) Host() carrier.Net {
+	addr := n.nextAddr()
+	host := n.lab.Host(addr)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.addrs[host] = addr
+	return host
+}
+
+// Bootstrap returns the DHT nodes for Config.Bootstrap.
+func (n *Network) Bootstrap() []string {
+	return append([]string(nil), n.bootstrap[:min(4, len(n.bootstrap))]...)
+}
+
+// Befriend makes two nodes friends through the DHT and waits until both are
+// online to each other. It returns a's handle of b and b's of a.
+func (n *Network) Befriend(a, b *carrier.Node) (ab, ba *carrier.Friend) {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	events := b.Events(ctx)
+	ab, err := a.AddFriend(ctx, b.Address(), "")
+	if err != nil {
+		n.t.Fatalf("add friend: %v", err)
+	}
+	for ev := range events {
+		if req, ok := ev.(carrier.FriendRequest); ok && req.ID == a.ID() {
+			if ba, err = b.Accept(req.ID); err != nil {
+				n.t.Fatalf("accept: %v", err)
+			}
+			break
+		}
+	}
+	if ba == nil {
+		n.t.Fatalf("the friend request of %s has not arrived", a.ID())
+	}
+	for _, f := range []*carrier.Friend{ab, ba} {
+		if err := f.WaitAccepted(ctx); err != nil {
+			n.t.Fatalf("befriend: %v", err)
+		}
+		if err := f.WaitOnline(ctx); err != nil {
+			n.t.Fatalf("befriend: %v", err)
+		}
+	}
+	return ab, ba
+}
+
+// Partition cuts the nodes off from everybody else, and Heal joins all again.
+// Both are for nodes on hosts of this network.
+func (n *Network) Partition(nodes ...*carrier.Node) {
+	n.t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	apart := map[netip.Addr]bool{}
+	var inside []netip.Addr
+	for _, node := range nodes {
+		addr, ok := n.addrs[n.nets[node]]
+		if !ok {
+			n.t.Fatalf("partition: node %s has no host of this network", node.ID())
+		}
+		apart[addr] = true
+		inside = append(inside, addr)
+	}
+	var outside []netip.Addr
+	for i := 1; i <= n.hosts; i++ {
+		if addr := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}); !apart[addr] {
+			outside = append(outside, addr)
+		}
+	}
+	n.lab.Partition(inside, outside)
+}
+
+// Heal ends every Partition.
+func (n *Network) Heal() { n.lab.Heal() }
+
+// Tap has f called with every datagram that is handed to the network, from now
+// on, lost ones included; b is valid during the call.
+func (n *Network) Tap(f func(from, to netip.AddrPort, b []byte)) { n.lab.Tap(f) }

@@ -1,0 +1,138 @@
+package dht
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// tokenLife is how long a write token is used. Nodes take theirs for 5 to 10 minutes.
+const tokenLife = 4 * time.Minute
+
+// holder is a node near a target: it holds the item, or is where one would be put.
+type holder struct {
+	contact
+	token   string
+	tokenAt time.Time
+	has     bool // its last answer had the item
+}
+
+func (h holder) live() bool { return h.token != "" && time.Since(h.tokenAt) < tokenLife }
+
+// holders remembers, for the targets used last, which nodes are near them, so
+// that they can be asked or written in one round trip.
+type holders struct {
+	mu      sync.Mutex
+	targets *lru[nodeID, *holding]
+}
+
+type holding struct {
+	nodes []holder // nearest first
+	turn  int      // rotates the asks
+}
+
+func newHolders(limit int) *holders {
+	return &holders{targets: newLRU[nodeID, *holding](limit)}
+}
+
+// set replaces the nodes of target by those of a walk.
+func (h *holders) set(target nodeID, nodes []holder) {
+	if len(nodes) == 0 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fresh := &holding{nodes: slices.Clone(nodes[:min(len(nodes), 2*holderMost)])}
+	for i := range fresh.nodes {
+		fresh.nodes[i].tokenAt = time.Now()
+	}
+	if old, ok := h.targets.get(target); ok {
+		fresh.turn = old.turn
+	}
+	h.targets.put(target, fresh)
+}
+
+// of returns the nodes of target, nearest first.
+func (h *holders) of(target nodeID) []holder {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if held, ok := h.targets.get(target); ok {
+		return slices.Clone(held.nodes)
+	}
+	return nil
+}
+
+// turn returns the n nodes of target whose turn it is to be asked: those that
+// have the item before those that do not, each in rotation.
+func (h *holders) turn(target nodeID, n int) []holder {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held, ok := h.targets.get(target)
+	if !ok {
+		return nil
+	}
+	var have, rest []holder
+	for _, node := range held.nodes {
+		if node.has {
+			have = append(have, node)
+		} else {
+			rest = append(rest, node)
+		}
+	}
+	order := append(rotate(have, held.turn), rotate(rest, held.turn)...)
+	held.turn += n
+	return order[:min(n, len(order))]
+}
+
+func rotate(nodes []holder, by int) []holder {
+	if len(nodes) == 0 {
+		return nil
+	}
+	by %= len(nodes)
+	return append(slices.Clone(nodes[by:]), nodes[:by]...)
+}
+
+// renew notes a new token of a holder, and whether it has the item.
+func (h *holders) renew(target nodeID, addr netip.AddrPort, token string, has bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held, ok := h.targets.get(target)
+	if !ok {
+		return
+	}
+	for i := range held.nodes {
+		if node := &held.nodes[i]; node.addr == addr {
+			if token != "" {
+				node.token, node.tokenAt = token, time.Now()
+			}
+			node.has = has
+		}
+	}
+}
+
+// drop forgets a holder of target that failed.
+func (h *holders) drop(target nodeID, addr netip.AddrPort) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held, ok := h.targets.get(target)
+	if !ok {
+		return
+	}
+	held.nodes = slices.DeleteFunc(held.nodes, func(node holder) bool { return node.addr == addr })
+	if len(held.nodes) == 0 {
+		h.targets.remove(target)
+	}
+}
+
+// forgetTokens drops every token: they are bound to an address that we lost.
+func (h *holders) forgetTokens() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.targets.each(func(_ nodeID, held *holding) bool {
+		for i := range held.nodes {
+			held.nodes[i].token = ""
+		}
+		return true
+	})
+}

@@ -1,0 +1,293 @@
+package dht
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anacrolix/dht/v2/krpc"
+)
+
+const (
+	retryFirst    = time.Second // between attempts to join, doubled up to
+	retryMost     = time.Minute
+	refreshFirst  = 500 * time.Millisecond // between refreshes of the table, tripled up to
+	refreshMost   = 15 * time.Minute
+	tendEvery     = 30 * time.Second // look at nodes not heard of
+	pingAfter     = 12 * time.Minute // since its last answer a node is pinged
+	pingsAtATime  = 8
+	joinWidth     = 16 // nodes asked at a time
+	silentAfter   = time.Minute
+	silentQueries = 8 // unanswered since, before the table is not trusted any more
+)
+
+// Ready is closed when the first node has answered.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+func (n *Node) setReady() { n.readyOnce.Do(func() { close(n.ready) }) }
+
+// Join looks for the DHT at the nodes of the saved table and of Config.Bootstrap.
+// It returns nil when the first of them has answered (the routing table fills in
+// the background from then on), and an error that matches ErrNoAnswer when all
+// were asked and none did; it names them. The node goes on trying in the
+// background, with growing pauses up to a minute, until Close: Ready tells.
+//
+// The first node of a new network has nobody to ask: its Join fails and its
+// Ready is closed when somebody joins it.
+func (n *Node) Join(ctx context.Context) error {
+	ctx, end, err := n.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	n.keepOnce.Do(func() { n.spawn(n.keep) })
+	done := make(chan error, 1)
+	select {
+	case <-n.ready:
+		return nil
+	case n.joins <- done:
+	case <-ctx.Done():
+		return n.stopped(ctx)
+	}
+	select {
+	case <-n.ready:
+		return nil
+	case err := <-done:
+		select {
+		case <-n.ready: // the answer may be the last thing that happened
+			return nil
+		default:
+			return err
+		}
+	case <-ctx.Done():
+		return n.stopped(ctx)
+	}
+}
+
+// keep joins, and keeps the routing table good, until the node closes.
+func (n *Node) keep() {
+	retry, refresh := retryFirst, refreshFirst
+	nextRefresh := time.Now()
+	nextTend := time.Now().Add(tendEvery)
+	nextRetry := time.Now().Add(retryFirst)
+	for {
+		now := time.Now()
+		next := nextTend
+		if n.lonely() {
+			if nextRetry.Before(next) {
+				next = nextRetry
+			}
+		} else if nextRefresh.Before(next) {
+			next = nextRefresh
+		}
+		timer := time.NewTimer(max(next.Sub(now), 0))
+		select {
+		case <-n.ctx.Done():
+			timer.Stop()
+			return
+		case done := <-n.joins:
+			done <- n.attempt(n.ctx)
+			nextRetry = time.Now().Add(jitter(retry))
+		case <-n.changed:
+			n.renew()
+			refresh, nextRefresh = refreshFirst, time.Now()
+		case now = <-timer.C:
+			if !now.Before(nextTend) {
+				n.tend()
+				nextTend = time.Now().Add(tendEvery)
+			}
+			switch {
+			case n.lonely() && !now.Before(nextRetry):
+				if err := n.attempt(n.ctx); err != nil && n.ctx.Err() == nil {
+					n.log.Debug("dht: joining failed, will try again", "error", err, "in", retry)
+				}
+				retry = min(2*retry, retryMost)
+				nextRetry = time.Now().Add(jitter(retry))
+			case !n.lonely() && !now.Before(nextRefresh):
+				n.refresh(n.ctx)
+				retry = retryFirst
+				nextRefresh = time.Now().Add(jitter(refresh))
+				refresh = min(3*refresh, refreshMost)
+			}
+		}
+		timer.Stop()
+	}
+}
+
+func jitter(d time.Duration) time.Duration {
+	return d*4/5 + rand.N(d*2/5)
+}
+
+// lonely says whether we know nobody, or nobody that we know answers any more.
+func (n *Node) lonely() bool {
+	for _, f := range n.families {
+		f.mu.Lock()
+		lost := f.silent >= silentQueries && time.Since(f.answered) > silentAfter
+		alone := f.table.len() == 0
+		f.mu.Unlock()
+		if !alone && !lost {
+			return false
+		}
+	}
+	return true
+}
+
+// attempt asks everybody that we may know for the nodes near us. It returns when
+// all have answered or been given up.
+func (n *Node) attempt(ctx context.Context) error {
+	n.count("joins")
+	var addrs []netip.AddrPort
+	for _, f := range n.families {
+		for _, c := range f.remembered {
+			addrs = append(addrs, c.addr)
+		}
+		for _, c := range f.closest(f.currentID(), walkSeeds) {
+			addrs = append(addrs, c.addr)
+		}
+	}
+	var tasks sync.WaitGroup
+	places := make(chan struct{}, joinWidth)
+	asked := make(map[netip.AddrPort]bool)
+	answered := false
+	var mu sync.Mutex
+	ask := func(addrs []netip.AddrPort) {
+		for _, addr := range addrs {
+			f := n.familyOf(addr)
+			if f == nil || asked[addr] || !f.usable(contact{addr: addr}, netip.AddrPort{}) {
+				continue
+			}
+			asked[addr] = true
+			select {
+			case places <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			n.wait.Add(1)
+			tasks.Go(func() {
+				defer n.wait.Done()
+				args := krpc.MsgArgs{Target: krpc.ID(f.currentID()), Want: f.want()}
+				_, err := f.query(ctx, addr, "find_node", args, queryTries, nil)
+				<-places
+				mu.Lock()
+				answered = answered || err == nil
+				mu.Unlock()
+			})
+		}
+	}
+	ask(addrs)
+	var bootErr error
+	if n.cfg.Bootstrap != nil && ctx.Err() == nil {
+		var boot []netip.AddrPort
+		if boot, bootErr = n.cfg.Bootstrap(ctx); bootErr == nil {
+			for i := range boot {
+				boot[i] = netip.AddrPortFrom(boot[i].Addr().Unmap(), boot[i].Port())
+			}
+			ask(boot)
+		}
+	}
+	tasks.Wait()
+	if ctx.Err() != nil {
+		return n.stopped(ctx)
+	}
+	if answered {
+		n.refresh(ctx)
+		return nil
+	}
+	return joinError(asked, bootErr)
+}
+
+// joinError says whom we asked in vain.
+func joinError(asked map[netip.AddrPort]bool, bootErr error) error {
+	var names []string
+	for addr := range asked {
+		if len(names) == 8 {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, addr.String())
+	}
+	switch {
+	case bootErr != nil && len(names) == 0:
+		return fmt.Errorf("the bootstrap nodes cannot be looked up (%w), will try again: %w", bootErr, ErrNoAnswer)
+	case len(names) == 0:
+		return fmt.Errorf("no node is known: there is neither a saved routing table nor a bootstrap address: %w", ErrNoAnswer)
+	default:
+		return fmt.Errorf("asked %d nodes (%s), will try again: %w", len(asked), strings.Join(names, ", "), ErrNoAnswer)
+	}
+}
+
+// refresh walks to our own place, so that our neighbours know us and we them,
+// and to a random one.
+func (n *Node) refresh(ctx context.Context) {
+	for _, f := range n.families {
+		for _, target := range []nodeID{f.currentID(), randomID()} {
+			n.look(ctx, lookup{target: target, method: "find_node", args: krpc.MsgArgs{Target: krpc.ID(target)}}, func(*reply) {})
+		}
+	}
+}
+
+// tend pings nodes that were not heard of for long, and drops what has expired.
+func (n *Node) tend() {
+	now := time.Now()
+	n.items.sweep(now)
+	n.peers.sweep(now)
+	for _, f := range n.families {
+		f.mu.Lock()
+		all := f.table.all()
+		f.mu.Unlock()
+		pinged := 0
+		for i := len(all) - 1; i >= 0 && pinged < pingsAtATime && now.Sub(all[i].seen) > pingAfter; i-- {
+			f.ping(all[i].addr)
+			pinged++
+		}
+	}
+}
+
+// ping asks a node whether it is there, in the background.
+func (f *family) ping(addr netip.AddrPort) {
+	f.node.spawn(func() {
+		_, _ = f.query(f.node.ctx, addr, "ping", krpc.MsgArgs{}, queryTries, nil)
+	})
+}
+
+// AddNode tells of a node, which is pinged in the background and taken into the
+// routing table if it answers.
+func (n *Node) AddNode(addr netip.AddrPort) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	if f := n.familyOf(addr); f != nil && f.usable(contact{addr: addr}, netip.AddrPort{}) {
+		f.ping(addr)
+	}
+}
+
+// Changed tells that our own address may have changed. Write tokens, which are
+// bound to it, and what nodes said of it are forgotten, and the nodes near us are
+// asked again.
+func (n *Node) Changed() {
+	n.holders.forgetTokens()
+	for _, f := range n.families {
+		f.mu.Lock()
+		f.votes.clear()
+		f.dead.clear()
+		f.mu.Unlock()
+	}
+	select {
+	case n.changed <- struct{}{}:
+	default: // one is pending
+	}
+}
+
+// renew pings the nodes heard of last: they tell our address.
+func (n *Node) renew() {
+	for _, f := range n.families {
+		f.mu.Lock()
+		all := f.table.all()
+		f.mu.Unlock()
+		for _, node := range all[:min(len(all), pingsAtATime)] {
+			f.ping(node.addr)
+		}
+	}
+}

@@ -1,0 +1,346 @@
+package carrier
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/dht"
+	"github.com/gocarrier/carrier/internal/courier"
+	"github.com/gocarrier/carrier/internal/delivery"
+	"github.com/gocarrier/carrier/internal/eventq"
+	"github.com/gocarrier/carrier/internal/friendship"
+	"github.com/gocarrier/carrier/internal/store"
+	"github.com/gocarrier/carrier/internal/udpio"
+	"github.com/gocarrier/carrier/internal/wire"
+)
+
+// engine is the one loop that steps the rooms of a node. It works in turns:
+//
+//  1. run the queued inputs (calls of the API, datagrams, answers of the DHT)
+//     and the timers that are due; the rooms write rows into one batch,
+//  2. commit the batch,
+//  3. run the effects that waited for the commit: datagrams, DHT operations,
+//     events, answers to callers.
+//
+// So nothing leaves the node before what it promises is durable. The machines
+// (friendship, delivery, courier) and everything under "loop" below belong to
+// the loop's goroutine alone; lock order elsewhere: queueMu and the handles'
+// mutexes are leaves, never held while another is taken. A failed commit ends
+// the node.
+type engine struct {
+	node       *Node
+	identity   *crypto.Identity
+	log        *slog.Logger
+	store      store.Store
+	prekeyFile *store.Prekeys
+	sockets    []*udpio.Socket
+	dht        *dht.Node
+	inbox      *inbox
+	hub        *eventq.Hub[Event]
+	config     Config
+
+	ctx    context.Context // ends when the node closes
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when the loop has ended
+	ready  chan struct{} // closed when the DHT has first answered
+	tasks  sync.WaitGroup
+
+	shutOnce sync.Once
+	shutErr  error
+
+	queueMu sync.Mutex
+	queue   []func()
+	wake    chan struct{} // capacity 1
+
+	selfMu          sync.Mutex // nospam and self, which callers read too
+	datagramsQueued atomic.Int64
+	counters        counters
+	joinError       atomic.Pointer[error]
+
+	// loop
+	batch   store.Batch
+	overlay map[rowKey][]byte // what the batch holds, so that a turn reads its own writes
+	effects []func()          // after this turn's commit
+	last    []func()          // at this turn's end
+	timers  timerHeap
+
+	incarnation crypto.Incarnation
+	nospam      crypto.Nospam
+	self        *wire.Profile // also under selfMu, as nospam
+	presence    Presence
+	startNonce  uint64
+
+	friendship *friendship.Machine
+	courier    *courier.Courier
+	mail       map[crypto.ID]*mailbox
+	limits     *delivery.Limits
+	stepped    map[crypto.ID]*mailbox // in this turn
+	friendsAt  *timer                 // when friendship wants to be advanced
+	friendsDue bool                   // it was, or is new
+	prekeys    *prekeys
+	connected  bool
+}
+
+// post queues f for the loop's next turn. It never blocks. After the loop has
+// ended f is dropped.
+func (e *engine) post(f func()) {
+	e.queueMu.Lock()
+	e.queue = append(e.queue, f)
+	e.queueMu.Unlock()
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// do runs f in a turn of the loop and returns its error once that turn has been
+// committed. op names the call for the error of a closed node.
+func (e *engine) do(ctx context.Context, op string, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return ctxError(ctx, op, "", "not begun")
+	}
+	answer := make(chan error, 1)
+	e.post(func() {
+		if err := f(); err != nil {
+			answer <- err
+			return
+		}
+		e.last = append(e.last, func() { answer <- nil }) // handles show what was done by then
+	})
+	select {
+	case err := <-answer:
+		return err
+	case <-e.done:
+		select {
+		case err := <-answer: // answered by the last turn
+			return err
+		default:
+			return closedError(op, e.cause())
+		}
+	case <-ctx.Done():
+		return ctxError(ctx, op, "", "not committed yet")
+	}
+}
+
+// cause is why the node closed; nil after an ordinary Close.
+func (e *engine) cause() error {
+	if c := context.Cause(e.ctx); c != nil && !errors.Is(c, errClosed) {
+		return c
+	}
+	return nil
+}
+
+// errClosed is the cause of an ordinary Close.
+var errClosed = errors.New("closed by the program")
+
+// run is the loop's goroutine.
+func (e *engine) run() {
+	defer close(e.done)
+	sleep := time.NewTimer(maxSleep)
+	defer sleep.Stop()
+	for {
+		closing := e.ctx.Err() != nil // asked first: one whole turn runs after the end of ctx
+		more, err := e.turn()
+		if err != nil {
+			e.log.Error("store failed, node stops", "err", err)
+			e.cancel(err)
+			return
+		}
+		if closing {
+			return
+		}
+		if more {
+			continue
+		}
+		sleep.Reset(e.untilNext())
+		select {
+		case <-e.wake:
+		case <-sleep.C:
+		case <-e.ctx.Done():
+		}
+	}
+}
+
+// turn takes what is queued and due, and reports whether it found anything.
+func (e *engine) turn() (more bool, err error) {
+	e.queueMu.Lock()
+	inputs := e.queue
+	e.queue = nil
+	e.queueMu.Unlock()
+	due := e.dueTimers()
+	for _, f := range inputs {
+		f()
+	}
+	for _, t := range due {
+		if !t.stopped {
+			t.f()
+		}
+	}
+	e.settleFriendship()
+	e.settleMail()
+	more = len(inputs) > 0 || len(due) > 0 || e.batch.Len() > 0 || len(e.effects) > 0 || len(e.last) > 0
+	if err := e.commit(); err != nil {
+		return false, err
+	}
+	effects := e.effects
+	e.effects = nil
+	for _, f := range effects {
+		f()
+	}
+	last := e.last
+	e.last = nil
+	for _, f := range last {
+		f()
+	}
+	return more, nil
+}
+
+// commit makes what the turn wrote durable.
+func (e *engine) commit() error {
+	if e.batch.Len() == 0 {
+		return nil
+	}
+	if err := e.store.Commit(&e.batch); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	e.batch.Reset()
+	clear(e.overlay)
+	return nil
+}
+
+// Now is the loop's clock.
+func (e *engine) Now() time.Time { return time.Now() }
+
+// Then runs f on the loop after this turn's commit.
+func (e *engine) Then(f func()) { e.effects = append(e.effects, f) }
+
+// After runs f on the loop d from now.
+func (e *engine) After(d time.Duration, f func()) courier.Timer { return e.after(d, f) }
+
+func (e *engine) after(d time.Duration, f func()) *timer {
+	t := &timer{e: e, at: time.Now().Add(max(d, 0)), f: f}
+	heap.Push(&e.timers, t)
+	return t
+}
+
+// maxSleep bounds the loop's sleep, so that a wall clock that jumps is noticed.
+const maxSleep = time.Hour
+
+func (e *engine) untilNext() time.Duration {
+	if len(e.timers) == 0 {
+		return maxSleep
+	}
+	return min(max(time.Until(e.timers[0].at), 0), maxSleep)
+}
+
+func (e *engine) dueTimers() []*timer {
+	var due []*timer
+	now := time.Now()
+	for len(e.timers) > 0 && !e.timers[0].at.After(now) {
+		due = append(due, heap.Pop(&e.timers).(*timer))
+	}
+	return due
+}
+
+// timer is one entry of the loop's heap.
+type timer struct {
+	e       *engine
+	at      time.Time
+	f       func()
+	index   int // in the heap; -1 when it has left it
+	stopped bool
+}
+
+// Stop keeps the timer from firing.
+func (t *timer) Stop() {
+	t.stopped = true
+	if t.index >= 0 {
+		heap.Remove(&t.e.timers, t.index)
+	}
+}
+
+type timerHeap []*timer
+
+func (h timerHeap) Len() int           { return len(h) }
+func (h timerHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h timerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *timerHeap) Push(x any) {
+	t := x.(*timer)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
+func (h *timerHeap) Pop() any {
+	last := len(*h) - 1
+	t := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	t.index = -1
+	return t
+}
+
+// spawn runs f in a goroutine that Close waits for.
+func (e *engine) spawn(f func()) {
+	e.tasks.Add(1)
+	go func() {
+		defer e.tasks.Done()
+		f()
+	}()
+}
+
+// shut is Node.Close: it ends the loop and everything under it, and returns
+// when all goroutines have gone.
+func (e *engine) shut() error {
+	e.cancel(errClosed)
+	<-e.done
+	e.shutOnce.Do(func() { e.shutErr = e.release() })
+	return e.shutErr
+}
+
+// release gives back what start took, in reverse. The loop has ended or was
+// never begun.
+func (e *engine) release() error {
+	var errs []error
+	e.hub.Close(net.ErrClosed)
+	e.inbox.close()
+	if e.dht != nil {
+		errs = append(errs, e.dht.Close())
+	}
+	for _, s := range e.sockets {
+		errs = append(errs, s.Close())
+	}
+	e.tasks.Wait()
+	if e.store != nil {
+		errs = append(errs, e.store.Close())
+	}
+	errs = append(errs, e.cause())
+	return errors.Join(errs...)
+}
+
+// shutdown is Node.Shutdown.
+func (e *engine) shutdown(ctx context.Context) error {
+	said := make(chan struct{})
+	e.post(func() {
+		e.saveTable()
+		e.inbox.flush()
+		e.courier.Shutdown(func() { close(said) })
+	})
+	var err error
+	select {
+	case <-said:
+	case <-e.done:
+	case <-ctx.Done():
+		err = ctxError(ctx, "shutdown", "", "friends may not know yet")
+	}
+	return errors.Join(err, e.shut())
+}

@@ -1,0 +1,167 @@
+package carrier
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/internal/courier"
+	"github.com/gocarrier/carrier/internal/wire"
+)
+
+// handler is the engine as the courier sees it: it asks what there is to say
+// and hands on what friends have said. All on the loop.
+type handler struct{ e *engine }
+
+var _ courier.Handler = handler{}
+
+// Assemble implements courier.Handler.
+func (h handler) Assemble(to crypto.ID) wire.State {
+	e := h.e
+	relation, bond, _ := e.friendship.Standing(to)
+	s := wire.State{Relation: relation, Bond: bond}
+	if relation != wire.RelationFriend {
+		return s // strangers learn nothing more
+	}
+	s.Presence = wire.Presence(e.presence)
+	s.Profile = e.self.Version
+	if box := e.mail[to]; box != nil {
+		e.take(box)
+		s.Receipt = box.peer.CurrentReceipt()
+	}
+	return s
+}
+
+// Pending implements courier.Handler.
+func (h handler) Pending(to crypto.ID) (wire.Sequence, uint64, []courier.Outgoing) {
+	box := h.e.mail[to]
+	if box == nil {
+		return wire.Sequence{}, 0, nil
+	}
+	return h.e.pending(box)
+}
+
+// Body implements courier.Handler.
+func (h handler) Body(to crypto.ID, id wire.MessageID) []byte {
+	body := h.e.body(to, id)
+	if body == nil { // nothing else must go out in its place
+		h.e.fail(fmt.Errorf("the body of pending message %x is missing", id))
+	}
+	return body
+}
+
+// Bond implements courier.Handler.
+func (h handler) Bond(to crypto.ID) uint64 {
+	p, _ := h.e.friendship.Person(to)
+	if p.Blocked {
+		return 0
+	}
+	return p.Bond
+}
+
+// OnState implements courier.Handler.
+func (h handler) OnState(from crypto.ID, s *wire.State) {
+	e := h.e
+	e.friendship.State(e.Now(), from, s)
+	e.settleFriendship() // so that a receipt in the same record finds its bond
+	if s.Relation == wire.RelationFriend && s.Bond == h.Bond(from) && s.Receipt != nil {
+		h.OnReceipt(from, s.Bond, s.Receipt)
+	}
+	e.updateCapacity(from)
+	presence, seen := Presence(s.Presence), time.UnixMilli(s.Time)
+	e.Then(func() {
+		if f := e.node.friends.find(from); f != nil {
+			f.update(func(i *friendInfo) {
+				i.presence = presence
+				if seen.After(i.seen) {
+					i.seen = seen
+				}
+			})
+			if f.Online() {
+				e.publishPresence(f)
+			}
+		}
+	})
+}
+
+// OnProfile implements courier.Handler.
+func (h handler) OnProfile(from crypto.ID, p *wire.Profile) {
+	h.e.Put(tableProfile, from, nil, wire.AppendProfile(nil, p))
+	h.e.tellProfile(from, Profile{Name: p.Name, Description: p.Description})
+}
+
+// OnMail implements courier.Handler.
+func (h handler) OnMail(from crypto.ID, m *wire.Mail, via courier.Via) bool {
+	box := h.e.mail[from]
+	if box == nil || m.Bond != h.Bond(from) {
+		h.e.counters.add("engine.dropped.mail.bond", 1)
+		return true // it will never be taken
+	}
+	return h.e.receiveMail(box, m, via)
+}
+
+// OnReceipt implements courier.Handler.
+func (h handler) OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt) {
+	box := h.e.mail[from]
+	if box == nil || bond != h.Bond(from) {
+		h.e.counters.add("engine.dropped.receipt.bond", 1)
+		return
+	}
+	box.peer.Receipt(h.e.Now(), r)
+	h.e.step(box)
+}
+
+// OnRequest implements courier.Handler.
+func (h handler) OnRequest(r *wire.Request) {
+	h.e.friendship.Request(h.e.Now(), r)
+}
+
+// OnStored implements courier.Handler.
+func (h handler) OnStored(to crypto.ID, seq wire.Sequence, numbers []uint64, copies int) {
+	if box := h.e.mail[to]; box != nil {
+		box.peer.Stored(h.e.Now(), seq, numbers, copies)
+		h.e.step(box)
+	}
+}
+
+// OnPresence implements courier.Handler.
+func (h handler) OnPresence(id crypto.ID, online bool, endpoint netip.AddrPort) {
+	e := h.e
+	now := e.Now()
+	e.Then(func() {
+		f := e.node.friends.find(id)
+		if f == nil {
+			return
+		}
+		f.update(func(i *friendInfo) {
+			i.online, i.endpoint, i.seen = online, endpoint, now
+			if online && i.presence == PresenceOffline {
+				i.presence = PresenceOnline
+			}
+		})
+		e.publishPresence(f)
+	})
+}
+
+// OnTwin implements courier.Handler.
+func (h handler) OnTwin(t courier.Twin) {
+	since := h.e.Now()
+	h.e.log.Warn("another running node has this identity", "yield", t.Yield)
+	h.e.Then(func() { h.e.publish(IdentityInUse{Yields: t.Yield, Since: since}, "") })
+}
+
+// OnClockSkew implements courier.Handler.
+func (h handler) OnClockSkew(behind time.Duration) {
+	h.e.log.Warn("clock differs from that of friends", "behind", behind)
+	h.e.Then(func() { h.e.publish(ClockSkew{Skew: behind}, "") })
+}
+
+// OnPeerNewer implements courier.Handler.
+func (h handler) OnPeerNewer(id crypto.ID, format uint8) {
+	h.e.Then(func() {
+		if f := h.e.node.friends.find(id); f != nil {
+			h.e.publish(PeerNewer{Friend: f, Format: int(format)}, "")
+		}
+	})
+}

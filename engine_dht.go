@@ -1,0 +1,153 @@
+package carrier
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/gocarrier/carrier/dht"
+	"github.com/gocarrier/carrier/internal/courier"
+)
+
+// slots is the DHT as the courier uses it: each call starts an operation in a
+// goroutine of its own, and what it finds comes back in turns of the loop.
+type slots struct{ e *engine }
+
+var _ courier.Slots = slots{}
+
+// Get implements courier.Slots.
+func (s slots) Get(q courier.Query, each func(courier.Item), done func(courier.Health)) {
+	s.run("get", func(ctx context.Context) func() {
+		health, err := s.e.dht.Get(ctx, dht.Query{Key: q.Key, Salt: []byte(q.Salt), Newer: q.Newer, Ask: q.Ask}, func(item dht.Item) {
+			s.e.post(func() { each(fromItem(item)) })
+		})
+		s.failed("get", err)
+		return func() { done(fromHealth(health)) }
+	})
+}
+
+// Put implements courier.Slots.
+func (s slots) Put(p courier.Put, done func(courier.PutResult)) {
+	s.run("put", func(ctx context.Context) func() {
+		put := dht.Put{Key: p.Key, Salt: []byte(p.Salt), Value: p.Value, Seq: p.Seq, Direct: p.Direct}
+		if p.Seen != nil {
+			put.Seen = func(item dht.Item) { s.e.post(func() { p.Seen(fromItem(item)) }) }
+		}
+		result, err := s.e.dht.Put(ctx, put)
+		s.failed("put", err)
+		return func() { done(fromPut(result)) }
+	})
+}
+
+// Reput implements courier.Slots.
+func (s slots) Reput(item courier.Item, done func(courier.PutResult)) {
+	s.run("reput", func(ctx context.Context) func() {
+		result, err := s.e.dht.Reput(ctx, toItem(item))
+		s.failed("reput", err)
+		return func() { done(fromPut(result)) }
+	})
+}
+
+// Announce implements courier.Slots.
+func (s slots) Announce(infohash [20]byte, port uint16, done func(courier.Health)) {
+	s.run("announce", func(ctx context.Context) func() {
+		health, err := s.e.dht.Announce(ctx, infohash, port)
+		s.failed("announce", err)
+		return func() { done(fromHealth(health)) }
+	})
+}
+
+// Peers implements courier.Slots.
+func (s slots) Peers(infohash [20]byte, ask int, each func(netip.AddrPort), done func(courier.Health)) {
+	s.run("peers", func(ctx context.Context) func() {
+		health, err := s.e.dht.Peers(ctx, infohash, ask, func(peer netip.AddrPort) {
+			s.e.post(func() { each(peer) })
+		})
+		s.failed("peers", err)
+		return func() { done(fromHealth(health)) }
+	})
+}
+
+// operationTimeout ends a DHT operation that its own rules did not end.
+const operationTimeout = 30 * time.Second
+
+func (s slots) run(name string, op func(ctx context.Context) (done func())) {
+	s.e.counters.add("engine.dht."+name, 1)
+	s.e.spawn(func() {
+		ctx, cancel := context.WithTimeout(s.e.ctx, operationTimeout)
+		defer cancel()
+		s.e.post(op(ctx))
+	})
+}
+
+// failed notes an operation that did not succeed. What follows from it is in
+// the numbers of its result.
+func (s slots) failed(name string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
+		return
+	}
+	s.e.counters.add("engine.dht."+name+".failed", 1)
+	s.e.log.Debug("DHT operation failed", "op", name, "err", err)
+}
+
+// join finds the DHT and reports when it first answers; the DHT goes on trying
+// by itself.
+func (e *engine) join() {
+	if err := e.dht.Join(e.ctx); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, net.ErrClosed) {
+		e.joinError.Store(&err)
+		e.log.Warn("no DHT node has answered yet", "err", err)
+	}
+	select {
+	case <-e.dht.Ready():
+	case <-e.ctx.Done():
+		return
+	}
+	e.post(func() {
+		e.connected = true
+		e.courier.Ready()
+		e.Then(func() {
+			close(e.ready)
+			e.publish(Connected{Connected: true}, "")
+		})
+	})
+}
+
+// waitReady is Node.WaitReady.
+func (e *engine) waitReady(ctx context.Context) error {
+	const op = "wait until ready"
+	select {
+	case <-e.ready:
+		return nil
+	default:
+	}
+	select {
+	case <-e.ready:
+		return nil
+	case <-e.done:
+		return closedError(op, e.cause())
+	case <-ctx.Done():
+		err := because(ErrNotReady, ctx.Err())
+		if last := e.joinError.Load(); last != nil {
+			err = errors.Join(err, *last)
+		}
+		return &Error{Op: op, Err: err, Hint: "check the line and Config.Bootstrap"}
+	}
+}
+
+func fromItem(i dht.Item) courier.Item {
+	return courier.Item{Key: i.Key, Salt: string(i.Salt), Value: i.Value, Seq: i.Seq, Signature: i.Sig}
+}
+
+func toItem(i courier.Item) dht.Item {
+	return dht.Item{Key: i.Key, Salt: []byte(i.Salt), Value: i.Value, Seq: i.Seq, Sig: i.Signature}
+}
+
+func fromHealth(h dht.Health) courier.Health {
+	return courier.Health{Asked: h.Asked, Answered: h.Answered}
+}
+
+func fromPut(r dht.PutResult) courier.PutResult {
+	return courier.PutResult{Asked: r.Asked, Answered: r.Answered, Stored: r.Stored, Newer: r.Newer}
+}

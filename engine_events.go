@@ -1,0 +1,136 @@
+package carrier
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"sync"
+
+	"github.com/gocarrier/carrier/internal/eventq"
+)
+
+// publish gives an event to every reader. Loop only, after the commit.
+func (e *engine) publish(ev Event, key string) { e.hub.Publish(ev, key) }
+
+// publishPresence publishes what the handle shows now; unread ones coalesce.
+func (e *engine) publishPresence(f *Friend) {
+	e.publish(presenceOf(f), "presence "+string(f.id[:]))
+}
+
+func presenceOf(f *Friend) FriendPresence {
+	info, _ := f.snapshot()
+	ev := FriendPresence{Friend: f, Online: info.online, Presence: info.presence, Endpoint: info.endpoint}
+	if !ev.Online {
+		ev.Presence = PresenceOffline
+	}
+	return ev
+}
+
+// snapshot is what a reader is told first. Loop only, after the commit.
+func (e *engine) snapshot() []Event {
+	all := []Event{Connected{Connected: e.connected}}
+	for _, f := range e.friendList() {
+		info, _ := f.snapshot()
+		all = append(all, FriendChanged{Friend: f, State: info.state})
+		if info.profile != (Profile{}) {
+			all = append(all, FriendProfile{Friend: f, Profile: info.profile})
+		}
+		if info.online {
+			all = append(all, presenceOf(f))
+		}
+	}
+	for _, r := range e.requestList() {
+		all = append(all, r)
+	}
+	return append(all, Synced{})
+}
+
+// events is Node.Events.
+func (e *engine) events(ctx context.Context) iter.Seq[Event] {
+	var queue *eventq.Queue[Event]
+	err := e.between(func() {
+		queue = e.hub.Subscribe(e.snapshot(), func(q *eventq.Queue[Event]) {
+			e.atEnd(func() { q.Restart(e.snapshot()) })
+		})
+	})
+	if err != nil {
+		return func(func(Event) bool) {}
+	}
+	context.AfterFunc(ctx, func() { queue.Discard(ctx.Err()) })
+	return func(yield func(Event) bool) {
+		defer queue.Discard(nil)
+		for {
+			ev, lagged, err := queue.Next(ctx)
+			if err != nil {
+				return
+			}
+			if lagged > 0 {
+				ev = Lagged{N: lagged}
+			}
+			if !yield(ev) {
+				return
+			}
+		}
+	}
+}
+
+// atEnd runs f at the end of a turn, after its effects: what was published and
+// what the handles show then fit together.
+func (e *engine) atEnd(f func()) {
+	e.post(func() { e.last = append(e.last, f) })
+}
+
+// between is atEnd, waiting for f: a turn, so not for long.
+func (e *engine) between(f func()) error {
+	done := make(chan struct{})
+	e.atEnd(func() { f(); close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-e.done:
+		return closedError("events", e.cause())
+	}
+}
+
+// counters are the engine's own, by name. The mutex is a leaf.
+type counters struct {
+	mu sync.Mutex
+	m  map[string]uint64
+}
+
+func (c *counters) add(name string, n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.m == nil {
+		c.m = map[string]uint64{}
+	}
+	c.m[name] += n
+}
+
+func (c *counters) all() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.m)
+}
+
+// stats is Node.Stats.
+func (e *engine) stats() map[string]uint64 {
+	all := e.counters.all()
+	add := func(prefix string, m map[string]uint64) {
+		for name, n := range m {
+			all[prefix+name] += n
+		}
+	}
+	for _, s := range e.sockets {
+		add("udp.", s.Stats().Counters())
+	}
+	add("dht.", e.dht.Stats())
+	e.ask(func() {
+		add("courier.", e.courier.Stats())
+		for _, box := range e.mail {
+			add("delivery.", box.counters())
+		}
+		add("friendship.", e.friendship.Stats())
+	})
+	return all
+}

@@ -1,0 +1,309 @@
+package carrier
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/dht"
+	"github.com/gocarrier/carrier/internal/courier"
+	"github.com/gocarrier/carrier/internal/delivery"
+	"github.com/gocarrier/carrier/internal/eventq"
+	"github.com/gocarrier/carrier/internal/friendship"
+	"github.com/gocarrier/carrier/internal/store"
+	"github.com/gocarrier/carrier/internal/udpio"
+	"github.com/gocarrier/carrier/internal/wire"
+)
+
+const (
+	defaultEventQueue = 1024
+	tableEvery        = 5 * time.Minute // the routing table is saved so often, and at Close
+	prekeyEvery       = time.Hour       // whether the prekey is due is looked at so often
+)
+
+// The rows of tableNode.
+const (
+	rowIdentity    = "identity"    // the seed
+	rowNospam      = "nospam"      //
+	rowIncarnation = "incarnation" // of this store
+	rowProfile     = "profile"     //
+	rowTable       = "dht"         // the routing table
+	rowPort        = "port"        // of the last run
+)
+
+// nobody owns the rows that belong to the node itself.
+var nobody crypto.ID
+
+// withDefaults returns config with every zero filled in.
+func withDefaults(config Config) Config {
+	if config.Net == nil {
+		config.Net = udpio.OS{}
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.EventQueue <= 0 {
+		config.EventQueue = defaultEventQueue
+	}
+	return config
+}
+
+// start is Start.
+func start(ctx context.Context, config Config) (_ *Node, err error) {
+	config = withDefaults(config)
+	if err := checkProfile("start", Profile{config.Name, config.Description}); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, ctxError(ctx, "start", config.Dir, "not begun")
+	}
+	e := &engine{
+		log:     config.Logger,
+		config:  config,
+		done:    make(chan struct{}),
+		ready:   make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		overlay: map[rowKey][]byte{},
+		mail:    map[crypto.ID]*mailbox{},
+		stepped: map[crypto.ID]*mailbox{},
+		hub:     eventq.NewHub[Event](config.EventQueue),
+	}
+	limits := delivery.DefaultLimits()
+	e.limits = &limits
+	e.node = &Node{engine: e}
+	e.inbox = newInbox(e)
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	defer func() {
+		if err != nil {
+			e.cancel(err)
+			err = errors.Join(err, e.release())
+		}
+	}()
+
+	if err := e.openStore(); err != nil {
+		return nil, err
+	}
+	if err := e.loadMeta(); err != nil {
+		return nil, err
+	}
+	if err := e.commit(); err != nil { // who we are is durable before anybody hears of it
+		return nil, &Error{Op: "start", What: config.Dir, Err: err}
+	}
+	if e.sockets, err = listen(ctx, config, savedPort(e.nodeRow(rowPort))); err != nil {
+		return nil, err
+	}
+	e.putNodeRow(rowPort, binary.BigEndian.AppendUint16(nil, e.sockets[0].LocalAddr().Port()))
+	if err := e.startDHT(); err != nil {
+		return nil, &Error{Op: "start", Err: err}
+	}
+	if err := e.restore(); err != nil {
+		return nil, &Error{Op: "start", What: config.Dir, Err: err, Hint: "the state directory is damaged or from another program"}
+	}
+	if err := e.commit(); err != nil {
+		return nil, &Error{Op: "start", What: config.Dir, Err: err}
+	}
+
+	for _, s := range e.sockets {
+		s.Handle(udpio.Envelope, e.receive)
+	}
+	go e.run()
+	e.spawn(e.join)
+	e.spawn(e.watch)
+	return e.node, nil
+}
+
+// openStore opens the state directory, or memory.
+func (e *engine) openStore() error {
+	if e.config.Ephemeral {
+		e.store, e.prekeyFile = store.Memory(), store.MemoryPrekeys()
+		return nil
+	}
+	if e.config.Dir == "" {
+		return &Error{Op: "start", Err: ErrNoDir, Hint: "set Config.Dir, or Config.Ephemeral to keep nothing"}
+	}
+	dir, err := filepath.Abs(e.config.Dir)
+	if err != nil {
+		return &Error{Op: "start", What: e.config.Dir, Err: err}
+	}
+	s, err := store.Open(dir, e.config.Key)
+	if err != nil {
+		return storeError(dir, err)
+	}
+	e.store = s
+	p, err := store.OpenPrekeys(dir, e.config.Key)
+	if err != nil {
+		return storeError(dir, err)
+	}
+	e.prekeyFile = p
+	return nil
+}
+
+func storeError(dir string, err error) error {
+	switch {
+	case errors.Is(err, store.ErrInUse):
+		return &Error{Op: "start", What: dir, Err: because(ErrDirInUse, err), Hint: "close the other node, or give this one a directory of its own"}
+	case errors.Is(err, store.ErrWrongKey):
+		return &Error{Op: "start", What: dir, Err: because(ErrWrongKey, err), Hint: "give the Config.Key, or put back the key file, that this directory was made with"}
+	}
+	return &Error{Op: "start", What: dir, Err: err}
+}
+
+func (e *engine) nodeRow(name string) []byte       { return e.Get(tableNode, nobody, []byte(name)) }
+func (e *engine) putNodeRow(name string, b []byte) { e.Put(tableNode, nobody, []byte(name), b) }
+
+// loadMeta reads who this node is, or makes it at the first start.
+func (e *engine) loadMeta() error {
+	seed := e.nodeRow(rowIdentity)
+	if err := e.cause(); err != nil {
+		return &Error{Op: "start", What: e.config.Dir, Err: err}
+	}
+	if seed == nil {
+		if err := e.firstStart(); err != nil {
+			return err
+		}
+		seed = e.nodeRow(rowIdentity)
+	}
+	identity, err := crypto.IdentityFromSeed(seed)
+	if err != nil {
+		return &Error{Op: "start", What: e.config.Dir, Err: err, Hint: "the state directory is damaged"}
+	}
+	e.identity = identity
+	if e.config.Identity != nil {
+		x, err := parseExport(e.config.Identity)
+		if err != nil {
+			return &Error{Op: "start", Err: because(ErrWrongIdentity, err), Hint: "give Config.Identity whole, as ExportIdentity made it"}
+		}
+		if !x.identity.Equal(identity) {
+			return &Error{Op: "start", What: e.config.Dir, Err: fmt.Errorf("%w: the directory belongs to %s", ErrWrongIdentity, shortID(identity.ID())), Hint: "use an empty directory for another identity"}
+		}
+	}
+	if e.incarnation, err = parseIncarnation(e.nodeRow(rowIncarnation)); err != nil {
+		return &Error{Op: "start", What: e.config.Dir, Err: err}
+	}
+	copy(e.nospam[:], e.nodeRow(rowNospam))
+	if e.self, err = wire.ParseProfile(e.nodeRow(rowProfile)); err != nil {
+		return &Error{Op: "start", What: e.config.Dir, Err: fmt.Errorf("saved profile: %w", err)}
+	}
+	e.startNonce = randomUint64()
+	e.presence = PresenceOnline
+	return nil
+}
+
+// firstStart writes a new identity, or the imported one, in the first commit.
+func (e *engine) firstStart() error {
+	now := time.Now()
+	x := export{identity: crypto.NewIdentity(), nospam: crypto.NewNospam()}
+	x.profile = Profile{e.config.Name, e.config.Description}
+	if e.config.Identity != nil {
+		imported, err := parseExport(e.config.Identity)
+		if err != nil {
+			return &Error{Op: "start", Err: because(ErrWrongIdentity, err), Hint: "give Config.Identity whole, as ExportIdentity made it"}
+		}
+		x = imported
+		if e.config.Name != "" || e.config.Description != "" {
+			x.profile = Profile{e.config.Name, e.config.Description}
+		}
+	}
+	incarnation := crypto.NewIncarnation(now, x.incarnation)
+	e.putNodeRow(rowIdentity, x.identity.InsecureSeed())
+	e.putNodeRow(rowNospam, x.nospam[:])
+	e.putNodeRow(rowIncarnation, wire.AppendIncarnation(nil, incarnation))
+	e.putNodeRow(rowProfile, wire.AppendProfile(nil, &wire.Profile{
+		Incarnation: incarnation, Version: uint64(now.UnixMilli()), Name: x.profile.Name, Description: x.profile.Description,
+	}))
+	for id, row := range x.people {
+		e.Put(tableFriend, id, nil, row)
+	}
+	return nil
+}
+
+// startDHT gives the DHT its part of each socket.
+func (e *engine) startDHT() error {
+	config := dht.Config{
+		Bootstrap: e.bootstrap,
+		Table:     e.nodeRow(rowTable),
+		ReadOnly:  e.config.Quiet,
+		Logger:    e.log,
+	}
+	for _, s := range e.sockets {
+		config.Conns = append(config.Conns, s.Conn(udpio.KRPC))
+	}
+	node, err := dht.New(config)
+	if err != nil {
+		return fmt.Errorf("start the DHT: %w", err)
+	}
+	e.dht = node
+	return nil
+}
+
+// restore gives the rooms what they had saved.
+func (e *engine) restore() error {
+	now := time.Now()
+	var errs []error
+	keep := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	e.friendship = friendship.New(e.identity.ID())
+	e.All(tableFriend, func(id crypto.ID, _, row []byte) bool { keep(e.friendship.Restore(id, row)); return true })
+	keep(e.restoreMail())
+	e.All(tableInbox, func(id crypto.ID, key, row []byte) bool { keep(e.inbox.restore(id, key, row)); return true })
+	slices.SortFunc(e.inbox.entries, func(a, b *inboxEntry) int { return cmp.Compare(a.arrival, b.arrival) })
+	e.prekeys = newPrekeys(e.prekeyFile)
+	keep(e.prekeys.rotate(now))
+	var err error
+	e.courier, err = courier.New(courier.Config{
+		Identity:    e.identity,
+		Incarnation: e.incarnation,
+		Start:       e.startNonce,
+		Loop:        e,
+		Rows:        e,
+		Slots:       slots{e},
+		Datagrams:   e,
+		Prekeys:     e.prekeys,
+		Handler:     handler{e},
+		Logger:      e.log,
+		Quiet:       e.config.Quiet,
+	})
+	keep(err)
+	keep(e.cause())
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	e.courier.SetAddress(e.address())
+	e.courier.ProfileChanged(e.self)
+	e.restoreFriends()
+	e.after(tableEvery, e.saveTable)
+	e.after(prekeyEvery, e.rotatePrekeys)
+	return nil
+}
+
+// saveTable keeps the routing table for the next start.
+func (e *engine) saveTable() {
+	if t := e.dht.Table(); t != nil {
+		e.putNodeRow(rowTable, t)
+	}
+	e.after(tableEvery, e.saveTable)
+}
+
+func (e *engine) rotatePrekeys() {
+	if err := e.prekeys.rotate(e.Now()); err != nil {
+		e.log.Error("prekeys not rotated", "err", err)
+	}
+	e.after(prekeyEvery, e.rotatePrekeys)
+}
+
+func randomUint64() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:])
+}

@@ -1,0 +1,145 @@
+package carrier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/gocarrier/carrier/crypto"
+)
+
+// The sentinels that calls of this package return, to be tested with
+// errors.Is. Most arrive inside an *Error, which says what was tried and what
+// to do. A call that ends with its context matches the context's error; a call
+// on a closed node matches net.ErrClosed.
+var (
+	// ErrNoDir is returned by Start when Config.Dir is empty and
+	// Config.Ephemeral is not set.
+	ErrNoDir = errors.New("no state directory given")
+	// ErrDirInUse is returned by Start when another node, of this or another
+	// process, has the state directory open.
+	ErrDirInUse = errors.New("state directory is in use")
+	// ErrPortInUse is returned by Start when the port of Config.Listen is taken.
+	ErrPortInUse = errors.New("port is in use")
+	// ErrWrongKey is returned by Start when the state directory cannot be
+	// opened with Config.Key or the key file beside it.
+	ErrWrongKey = errors.New("wrong key for this state directory")
+	// ErrWrongIdentity is returned by Start when Config.Identity is damaged,
+	// or the state directory already belongs to another identity.
+	ErrWrongIdentity = errors.New("identity does not fit")
+	// ErrNotReady is returned by WaitReady when its context ended before any
+	// node of the DHT had answered.
+	ErrNotReady = errors.New("no DHT node has answered")
+	// ErrBadAddress is returned by ParseAddress, ParseID and AddFriend. The
+	// error also matches the reason: crypto.ErrBase58, crypto.ErrLength,
+	// crypto.ErrVersion, crypto.ErrChecksum or crypto.ErrKey.
+	ErrBadAddress = errors.New("not a valid address")
+	// ErrSelf is returned by calls that need somebody else's ID or Address and
+	// were given the node's own.
+	ErrSelf = errors.New("that is this node itself")
+	// ErrNotFriend is returned by calls that need a friend.
+	ErrNotFriend = errors.New("not a friend")
+	// ErrNoRequest is returned by Accept and Refuse when that person has no
+	// request pending.
+	ErrNoRequest = errors.New("no request of that person is pending")
+	// ErrBlocked is returned by AddFriend and Accept for a blocked person.
+	ErrBlocked = errors.New("person is blocked")
+	// ErrTooLong is returned when a text or body exceeds its limit.
+	ErrTooLong = errors.New("too long")
+	// ErrBadText is returned when a name, description, label or hello is not
+	// valid UTF-8 or has control characters.
+	ErrBadText = errors.New("not a valid text")
+	// ErrOutboxFull is returned by Send when too much waits for that friend.
+	ErrOutboxFull = errors.New("outbox is full")
+	// ErrReaderBusy ends a second loop over Messages while one is running.
+	ErrReaderBusy = errors.New("another loop is reading messages")
+	// ErrRefused is returned by WaitAccepted, WaitStored and WaitDelivered when
+	// the friend refused or removed us.
+	ErrRefused = errors.New("refused by the peer")
+	// ErrExpired is returned by WaitAccepted when a request found no answer in
+	// 30 days, and by WaitStored and WaitDelivered when the message expired.
+	ErrExpired = errors.New("expired")
+	// ErrCancelled is returned by WaitAccepted, WaitStored and WaitDelivered
+	// when we removed the friend.
+	ErrCancelled = errors.New("cancelled")
+)
+
+// Error is what most failing calls return: what was tried, on what, why it
+// failed and what helps. Unwrap gives the sentinels and causes behind it.
+type Error struct {
+	Op   string // "start", "send", "add friend", …
+	What string // the object: an ID, a directory, an address; may be empty
+	Err  error  // what happened
+	Hint string // what to do; may be empty
+}
+
+// Error gives all of it in one line.
+func (e *Error) Error() string {
+	s := "carrier: " + e.Op
+	if e.What != "" {
+		s += " " + e.What
+	}
+	s += ": " + e.Err.Error()
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// because joins a sentinel with the cause behind it, so that both match.
+func because(sentinel, cause error) error {
+	if cause == nil || errors.Is(cause, sentinel) {
+		return sentinel
+	}
+	return fmt.Errorf("%w: %w", sentinel, cause)
+}
+
+// closedError is what calls on a closed node return; cause is why it closed,
+// when that was not Close.
+func closedError(op string, cause error) error {
+	err := fmt.Errorf("node is closed: %w", net.ErrClosed)
+	if cause != nil && !errors.Is(cause, net.ErrClosed) {
+		err = fmt.Errorf("node has failed: %w: %w", net.ErrClosed, cause)
+	}
+	return &Error{Op: op, Err: err, Hint: "start a new one"}
+}
+
+// ctxError wraps the end of a context, keeping both its error and its cause.
+func ctxError(ctx context.Context, op, what, waiting string) error {
+	err := ctx.Err()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, err) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return &Error{Op: op, What: what, Err: fmt.Errorf("%s: %w", waiting, err)}
+}
+
+// ParseID reads an ID from its base58 or did:key form. Its error matches
+// ErrBadAddress and the reason.
+func ParseID(s string) (ID, error) {
+	id, err := crypto.ParseID(s)
+	if err != nil {
+		if did, derr := crypto.ParseDIDKey(s); derr == nil {
+			return did, nil
+		}
+		return ID{}, badAddress("parse ID", err)
+	}
+	return id, nil
+}
+
+// ParseAddress reads an Address from its base58 form. Its error matches
+// ErrBadAddress and the reason.
+func ParseAddress(s string) (Address, error) {
+	a, err := crypto.ParseAddress(s)
+	if err != nil {
+		return Address{}, badAddress("parse address", err)
+	}
+	return a, nil
+}
+
+func badAddress(op string, err error) error {
+	return &Error{Op: op, Err: because(ErrBadAddress, err), Hint: "copy it whole, as the other person's program shows it"}
+}

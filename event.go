@@ -1,0 +1,117 @@
+package carrier
+
+import (
+	"context"
+	"iter"
+	"net/netip"
+	"time"
+)
+
+// Event is something that a program may want to react to: one of the types of
+// this file. Every fact in an event can also be asked of the Node, Friend or
+// Message that it names.
+type Event interface{ event() }
+
+// FriendRequest is a stranger's request to become a friend: answer it with
+// Accept, Refuse or Block. A repeat with the same words is not reported again.
+type FriendRequest struct {
+	ID    ID
+	Name  string    // as the requester calls itself; at most 64 bytes
+	Hello string    // at most 256 bytes
+	Time  time.Time // when it was sent, by the requester's clock
+}
+
+// RequestWithdrawn says that a stranger's request is gone unanswered: taken
+// back, or expired after 30 days.
+type RequestWithdrawn struct{ ID ID }
+
+// FriendChanged reports a friend's new State: requested, accepted, refused,
+// removed or expired.
+type FriendChanged struct {
+	Friend *Friend
+	State  FriendState
+}
+
+// FriendPresence reports that a friend has come online, gone offline, or shows
+// another presence. Unread ones of the same friend coalesce: the newest stays.
+type FriendPresence struct {
+	Friend   *Friend
+	Online   bool
+	Presence Presence
+	Endpoint netip.AddrPort // where it was reached; zero when offline or unknown
+}
+
+// FriendProfile reports a friend's new name or description.
+type FriendProfile struct {
+	Friend *Friend
+	Profile
+}
+
+// MessageChanged reports a new state of a message that was sent.
+type MessageChanged struct {
+	Message *Message
+	State   MessageState
+}
+
+// MessageReceived says that a message waits for Messages. It carries no handle,
+// so that reading stays in one place.
+type MessageReceived struct {
+	From ID
+	ID   MessageID
+}
+
+// Connected reports whether the DHT answers; it is sent once a change.
+type Connected struct{ Connected bool }
+
+// IdentityInUse warns that another running node has this node's identity. The
+// one with the older store stops writing (Yields) until the other is gone.
+type IdentityInUse struct {
+	Yields bool
+	Since  time.Time // when the other one wrote what showed it
+}
+
+// ClockSkew warns that this machine's clock is more than an hour off from that
+// of two friends. Mail by direct datagrams needs an hour, mail by the DHT a day.
+type ClockSkew struct{ Skew time.Duration } // theirs minus ours
+
+// PeerNewer says that a friend speaks a newer format than this node.
+type PeerNewer struct {
+	Friend *Friend
+	Format int
+}
+
+// Synced ends a snapshot: what comes after it is news.
+type Synced struct{}
+
+// Lagged says that the reader was too slow and N events were thrown away. A new
+// snapshot and a Synced follow.
+type Lagged struct{ N int }
+
+func (FriendRequest) event()    {}
+func (RequestWithdrawn) event() {}
+func (FriendChanged) event()    {}
+func (FriendPresence) event()   {}
+func (FriendProfile) event()    {}
+func (MessageChanged) event()   {}
+func (MessageReceived) event()  {}
+func (Connected) event()        {}
+func (IdentityInUse) event()    {}
+func (ClockSkew) event()        {}
+func (PeerNewer) event()        {}
+func (Synced) event()           {}
+func (Lagged) event()           {}
+
+// Events subscribes to the node's events at the call, and returns them as a
+// sequence that can be ranged over once. It begins with a snapshot: Connected,
+// a FriendChanged (and a FriendPresence where online) for each friend, a
+// FriendRequest for each pending request, then Synced. After that each event
+// comes once, in the order in which the node committed it. Only FriendPresence
+// coalesces. A reader that falls more than Config.EventQueue events behind gets
+// Lagged and then a new snapshot; the node never waits for it.
+//
+// The sequence ends when ctx does or the node closes. Any number of readers may
+// run; a sequence that is never ranged over holds its bounded queue until ctx
+// ends.
+func (n *Node) Events(ctx context.Context) iter.Seq[Event] {
+	return n.engine.events(ctx)
+}

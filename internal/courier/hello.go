@@ -1,0 +1,367 @@
+package courier
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gocarrier/carrier/internal/wire"
+)
+
+const (
+	// exchangeEvery is how often peers that reach each other show it.
+	exchangeEvery = 10 * time.Second
+	// exchangeLater is how much longer the one with the higher ID waits, so that
+	// one exchange, which proves each to the other, serves both.
+	exchangeLater = 2 * time.Second
+	// probeEvery is how often the claims of somebody who was there not long ago
+	// are tried.
+	probeEvery = time.Minute
+)
+
+// presence is whether and where the peer is reachable directly.
+type presence struct {
+	online       bool
+	endpoints    []*endpoint
+	current      *endpoint // the one in use while online
+	proof        time.Time // when a nonce of ours last came back
+	questions    int       // sent since then
+	round        int       // of probing
+	helloVersion uint64    // highest seen
+}
+
+// best is the address in use while online.
+func (p *peer) best() netip.AddrPort {
+	if p.presence.current == nil {
+		return netip.AddrPort{}
+	}
+	return p.presence.current.addr
+}
+
+// probe tries the peer's claims.
+func (p *peer) probe() {
+	if p.online || !p.present() || p.c.closing {
+		return
+	}
+	p.round = 0
+	p.soon(taskHello)
+}
+
+// greet goes on with the exchange while online, and with probing while not.
+func (p *peer) greet() {
+	if !p.present() || p.c.closing {
+		return
+	}
+	now := p.c.loop.Now()
+	if !p.online {
+		p.probeRound(now)
+		return
+	}
+	if now.Sub(p.proof) >= proofLife {
+		p.offline()
+		p.probe()
+		return
+	}
+	p.sendHello(p.presence.current, false)
+	gap := 5 * time.Second
+	switch p.questions {
+	case 0:
+		gap = time.Second
+	case 1:
+		gap = 3 * time.Second
+	}
+	p.questions++
+	p.at(taskHello, earlier(now.Add(gap), p.proof.Add(proofLife)))
+}
+
+// probeRound asks at every address that the peer might have. Three rounds in
+// quick succession open what firewalls both sides have; then one a minute while
+// the peer may still be about.
+func (p *peer) probeRound(now time.Time) {
+	addrs := p.claimed()
+	for _, e := range p.endpoints {
+		if !slices.Contains(addrs, e.addr) && (e.theirs.nonce != 0 || !e.proven.IsZero()) {
+			addrs = append(addrs, e.addr)
+		}
+	}
+	if len(addrs) == 0 {
+		return
+	}
+	p.round++
+	switch {
+	case p.round == 1:
+		p.after(taskHello, 500*time.Millisecond)
+	case p.round == 2:
+		p.after(taskHello, 1500*time.Millisecond)
+	case now.Sub(p.seen) < recent, p.mode.Poll == PollSuspect:
+		d := p.c.jitter(probeEvery)
+		if p.c.quiet {
+			d *= quietFactor
+		}
+		p.after(taskHello, d)
+	}
+	p.c.budget.run(classAsk, len(addrs), func() {
+		if p.stopped || p.online || !p.present() {
+			return
+		}
+		for _, a := range addrs {
+			if e := p.endpoint(a); e != nil {
+				p.sendHello(e, false)
+			}
+		}
+	})
+}
+
+// sendHello sends a question or an answer, if the endpoint may be reached.
+func (p *peer) sendHello(e *endpoint, answer bool) {
+	c := p.c
+	now := c.loop.Now()
+	if !c.mayReach(e, now) {
+		return
+	}
+	p.sendTo(e.addr, wire.KindHello, p.hello(e, answer))
+}
+
+// hello makes the body of a hello.
+func (p *peer) hello(e *endpoint, answer bool) []byte {
+	c := p.c
+	now := c.loop.Now()
+	h := &wire.Hello{
+		Incarnation: c.incarnation,
+		Version:     c.rising.next(c),
+		Time:        now.UnixMilli(),
+		Start:       c.start,
+		Bond:        c.handler.Bond(p.id),
+		Nonce:       e.nonce(now),
+		Echo:        e.echo(now),
+		Presence:    c.handler.Assemble(p.id).Presence,
+		Answer:      answer,
+		Observed:    e.addr,
+	}
+	if c.closing {
+		h.Presence = wire.PresenceOffline
+	}
+	if h.Echo != 0 {
+		e.echoed = now
+	}
+	return p.sign(signHello, h.Incarnation, h.Version, wire.AppendHello(nil, h))
+}
+
+// sendTo seals a body and sends it once the turn is durable.
+func (p *peer) sendTo(to netip.AddrPort, kind wire.Kind, body []byte) {
+	b := p.sealDatagram(kind, body)
+	p.c.count("sent.datagrams")
+	p.c.loop.Then(func() { p.c.datagrams.Send(b, to) })
+}
+
+// Datagram takes a datagram whose first byte is an envelope's (0xC8 to 0xCB).
+// The courier keeps no reference to b.
+func (c *Courier) Datagram(b []byte, from netip.AddrPort) {
+	if c.closing || c.closed {
+		return
+	}
+	from = plain(from)
+	tag, sealed, err := wire.ParseEnvelope(b)
+	if err != nil {
+		c.countParse(err)
+		return
+	}
+	candidates := c.tags.find(tag)
+	if len(candidates) == 0 {
+		c.count("drop.tag")
+		return
+	}
+	now := c.loop.Now()
+	if !c.sources.left(from.Addr(), now) {
+		c.count("drop.source")
+		return
+	}
+	head := b[:wire.EnvelopeOverhead]
+	for _, cand := range candidates {
+		if plaintext, ok := cand.peer.openDatagram(cand.week, head, sealed); ok {
+			cand.peer.receive(plaintext, sealed, from)
+			return
+		}
+	}
+	c.sources.take(from.Addr(), now)
+	c.count("drop.open")
+}
+
+// receive takes an envelope that opened by the pair's key.
+func (p *peer) receive(plaintext, sealed []byte, from netip.AddrPort) {
+	c := p.c
+	if !p.wanted() {
+		c.count("drop.unwanted")
+		return
+	}
+	if _, ok := p.inbound.take(inboundLimit(), c.loop.Now()); !ok {
+		c.count("drop.flood")
+		return
+	}
+	kind, body, err := wire.ParsePlain(plaintext)
+	if err != nil {
+		c.countParse(err)
+		return
+	}
+	if !p.present() && kind != wire.KindState {
+		c.count("drop.unwanted")
+		p.answerAgain()
+		return
+	}
+	switch kind {
+	case wire.KindHello:
+		p.acceptHello(body, from)
+	case wire.KindState:
+		p.acceptState(body, ViaDirect)
+	case wire.KindProfile:
+		p.acceptProfile(body)
+	case wire.KindReceipt:
+		p.acceptReceipt(body)
+	case wire.KindMail:
+		p.acceptMail(body, [8]byte(sealed[:8]))
+	case wire.KindRequest:
+		c.count("drop.kind")
+	}
+}
+
+// acceptHello takes a question or an answer of the peer.
+func (p *peer) acceptHello(body []byte, from netip.AddrPort) {
+	c := p.c
+	sig, record, err := wire.ParseSigned(body)
+	if err != nil {
+		c.count("drop.malformed")
+		return
+	}
+	h, err := wire.ParseHello(record)
+	if err != nil {
+		c.countParse(err)
+		return
+	}
+	switch {
+	case h.Version <= p.helloVersion:
+		c.count("drop.replay.hello")
+		return
+	case h.Bond < c.handler.Bond(p.id):
+		c.count("drop.bond")
+		return
+	case !p.verify(signHello, h.Incarnation, h.Version, sig, record):
+		return
+	}
+	p.helloVersion = h.Version
+	if !c.usable(from) {
+		c.count("drop.endpoint")
+		return
+	}
+	e := p.endpoint(from)
+	if e == nil {
+		return
+	}
+	now := c.loop.Now()
+	if h.Presence == wire.PresenceOffline {
+		c.count("goodbye")
+		e.theirs = issued{}
+		p.offline()
+		p.clear(taskHello)
+		return
+	}
+	p.seenNow()
+	e.theirs = issued{h.Nonce, now}
+	bound := e.bound(h.Echo, now)
+	if bound {
+		e.proven = now
+	}
+	// An answer is as long as what it answers, so nobody is sent more than they
+	// sent. One who answers may still lack our proof: the third leg brings it.
+	if !h.Answer || now.Sub(e.echoed) >= exchangeEvery {
+		p.sendHello(e, true)
+	}
+	if bound {
+		p.setSkew(time.UnixMilli(h.Time).Sub(now))
+		p.proved(e, now)
+	} else if h.Answer {
+		c.count("hello.stale")
+	} else if !p.online {
+		// The answer carries our nonce, and theirs comes back with it.
+		p.after(taskHello, time.Second)
+	}
+}
+
+// proved notes that the peer has sent back a nonce of ours.
+func (p *peer) proved(e *endpoint, now time.Time) {
+	p.proof = now
+	p.questions = 0
+	p.clear(taskHello)
+	next := exchangeEvery
+	if p.c.self.Compare(p.id) > 0 {
+		next += exchangeLater
+	}
+	p.after(taskHello, next)
+	if !p.online {
+		p.online = true
+		p.presence.current = e
+		p.c.handler.OnPresence(p.id, true, e.addr)
+		p.own.sent = false
+		p.soon(taskDirect)
+		return
+	}
+	if e != p.presence.current && now.Sub(p.presence.current.proven) > exchangeEvery+exchangeLater {
+		p.presence.current = e
+		p.c.handler.OnPresence(p.id, true, e.addr)
+	}
+	if p.direct != nil && p.direct.stalled() {
+		p.direct.revive(now)
+		p.soon(taskDirect)
+	}
+}
+
+// offline ends presence: what was under way goes to the mailbox.
+func (p *peer) offline() {
+	if !p.online {
+		return
+	}
+	p.online = false
+	at := p.best()
+	p.presence.current = nil
+	p.direct = nil
+	p.clear(taskDirect)
+	p.c.handler.OnPresence(p.id, false, at)
+	p.mailChanged()
+	if p.c.isReady && p.pace(p.c.loop.Now()).every > 0 {
+		p.soon(taskAsk)
+	}
+}
+
+// tidy gives back what is no longer of use.
+func (p *peer) tidy(now time.Time) {
+	if p.online {
+		return
+	}
+	p.direct = nil
+	p.endpoints = slices.DeleteFunc(p.endpoints, func(e *endpoint) bool { return e.idle(now) })
+	if len(p.endpoints) == 0 {
+		p.endpoints = nil
+	}
+}
+
+// networkChanged shows the peer, wherever it is, our new address.
+func (p *peer) networkChanged() {
+	if !p.present() {
+		return
+	}
+	if p.online {
+		p.questions = 0
+		p.soon(taskHello)
+	} else {
+		p.probe()
+	}
+	if p.c.isReady && p.pace(p.c.loop.Now()).every > 0 {
+		p.soon(taskAsk)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,253 @@
+package courier
+
+import (
+	"time"
+
+	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/internal/wire"
+)
+
+// pace is how a peer's state is looked for: every so often that many known
+// holders are asked, and every so often all the way is walked. Zero: never.
+type pace struct {
+	every time.Duration
+	ask   int
+	walk  time.Duration
+}
+
+// The polling table. A person is recent, absent or silent by the last sign of
+// life.
+const (
+	recent = 10 * time.Minute
+	absent = 24 * time.Hour
+
+	// quietFactor stretches every interval on a metered line.
+	quietFactor = 6
+
+	// minWalk is the least time between walks for lack of holders to ask.
+	minWalk = 30 * time.Second
+
+	// An item that was found by a walk is put again to where it lacks, at most
+	// that often.
+	reputEvery = 30 * time.Minute
+)
+
+func (p *peer) pace(now time.Time) pace {
+	var r pace
+	switch p.mode.Poll {
+	case PollNone, PollLinked:
+		return pace{}
+	case PollSuspect:
+		r = pace{1500 * time.Millisecond, 3, 30 * time.Second}
+	case PollPending:
+		switch age := now.Sub(p.looking.since); {
+		case age < time.Minute:
+			r = pace{2 * time.Second, 2, 10 * time.Minute}
+		case age < 11*time.Minute:
+			r = pace{10 * time.Second, 2, 10 * time.Minute}
+		default:
+			r = pace{time.Minute, 2, time.Hour}
+		}
+	case PollFriend:
+		seen := p.seen
+		if seen.IsZero() {
+			seen = p.looking.since // a new friend
+		}
+		switch age := now.Sub(seen); {
+		case age < recent:
+			r = pace{10 * time.Second, 2, 10 * time.Minute}
+		case age < absent:
+			r = pace{time.Minute, 1, 30 * time.Minute}
+		default:
+			r = pace{5 * time.Minute, 1, time.Hour}
+		}
+	}
+	if p.c.quiet {
+		r.every *= quietFactor
+		r.walk *= quietFactor
+	}
+	return r
+}
+
+// looking is where the search for a peer's state stands.
+type looking struct {
+	since   time.Time // when this kind of polling began
+	walked  time.Time // when the last walk was begun; zero: none in this run
+	asking  bool      // queued or under way
+	walking bool
+	reput   time.Time
+
+	week  crypto.Epoch // where the newest item was found,
+	seq   int64        // and its seq: no older one is of interest
+	fresh time.Time    // when a look last went well
+}
+
+// pollChanged begins a new kind of polling.
+func (p *peer) pollChanged(now time.Time) {
+	p.looking.since = now
+	p.clear(taskAsk)
+	p.clear(taskWalk)
+	if p.pace(now).every == 0 || !p.c.isReady {
+		return
+	}
+	if p.looking.walked.IsZero() || p.mode.Poll == PollSuspect {
+		p.soon(taskWalk)
+	} else {
+		p.soon(taskAsk)
+		p.at(taskWalk, p.looking.walked.Add(p.c.jitter(p.pace(now).walk)))
+	}
+}
+
+// ask asks known holders.
+func (p *peer) ask() {
+	r := p.pace(p.c.loop.Now())
+	if r.every == 0 || p.looking.asking || !p.c.isReady || p.c.closing {
+		return
+	}
+	weeks := p.readWeeks(false)
+	p.looking.asking = true
+	p.c.budget.run(classAsk, r.ask*len(weeks), func() {
+		if p.stopped {
+			return
+		}
+		p.look(weeks, r.ask, func(h Health) {
+			p.looking.asking = false
+			now := p.c.loop.Now()
+			r := p.pace(now)
+			if r.every == 0 {
+				return
+			}
+			p.after(taskAsk, p.c.jitter(r.every))
+			if h.Asked == 0 && !p.looking.walking {
+				// Nobody to ask: walk, but silent friends no more often for it.
+				wait := min(minWalk, r.walk)
+				if r.walk >= time.Hour {
+					wait = r.walk
+				}
+				p.at(taskWalk, p.looking.walked.Add(p.c.jitter(wait)))
+			}
+		})
+	})
+}
+
+// walk looks all the way.
+func (p *peer) walk() {
+	r := p.pace(p.c.loop.Now())
+	if r.every == 0 || p.looking.walking || !p.c.isReady || p.c.closing {
+		return
+	}
+	p.tidy(p.c.loop.Now())
+	weeks := p.readWeeks(p.looking.walked.IsZero())
+	p.looking.walking = true
+	begin := func() {
+		if p.stopped {
+			return
+		}
+		p.looking.walked = p.c.loop.Now()
+		p.look(weeks, 0, func(Health) {
+			p.looking.walking = false
+			r := p.pace(p.c.loop.Now())
+			if r.every == 0 {
+				return
+			}
+			p.after(taskAsk, p.c.jitter(r.every))
+			p.after(taskWalk, p.c.jitter(r.walk))
+		})
+	}
+	if p.mode.Poll == PollSuspect || p.mode.Poll == PollPending && p.looking.walked.IsZero() {
+		p.c.budget.spend(costWalk * len(weeks)) // somebody waits for it
+		begin()
+		return
+	}
+	p.c.budget.run(classWalk, costWalk*len(weeks), begin)
+}
+
+// readWeeks are the weeks under whose keys the peer's slots may stand: this one,
+// the last one during its first two days or where all is wanted, and the next
+// one in its last day, for a peer whose clock is ahead.
+func (p *peer) readWeeks(all bool) []crypto.Epoch {
+	now := p.c.loop.Now()
+	w := crypto.Week(now)
+	weeks := []crypto.Epoch{w}
+	if w > 0 && (all || now.Sub(w.WeekStart()) < 2*24*time.Hour) {
+		weeks = append(weeks, w-1)
+	}
+	if (w + 1).WeekStart().Sub(now) < 24*time.Hour {
+		weeks = append(weeks, w+1)
+	}
+	return weeks
+}
+
+// look reads the peer's state under the keys of those weeks.
+func (p *peer) look(weeks []crypto.Epoch, ask int, done func(Health)) {
+	var sum Health
+	var newest Item
+	open := len(weeks)
+	for _, w := range weeks {
+		_, key := p.slotKey(crypto.In, w)
+		q := Query{Key: key, Salt: saltState, Ask: ask}
+		if ask > 0 && w == p.looking.week {
+			q.Newer = p.looking.seq
+		}
+		each := func(i Item) {
+			if p.stopped || p.c.closed {
+				return
+			}
+			if p.foundState(w, i) {
+				newest = i
+			}
+		}
+		p.c.then(func() {
+			p.c.slots.Get(q, each, func(h Health) {
+				sum.Asked += h.Asked
+				sum.Answered += h.Answered
+				open--
+				if open > 0 || p.stopped || p.c.closed {
+					return
+				}
+				if sum.Answered > 0 {
+					p.looking.fresh = p.c.loop.Now()
+				}
+				if ask == 0 {
+					p.keepAlive(newest)
+				}
+				done(sum)
+			})
+		})
+	}
+}
+
+// foundState takes a state record from the DHT. It reports whether it is the
+// newest that the peer is known to have signed.
+func (p *peer) foundState(week crypto.Epoch, i Item) bool {
+	body := p.openSlot(crypto.In, week, saltState, wire.KindState, i)
+	if body == nil {
+		return false
+	}
+	newest := p.acceptState(body, ViaDHT)
+	if newest && (i.Seq > p.looking.seq || week != p.looking.week) {
+		// A friend who puts an absurd seq hides his own next records: his loss.
+		p.looking.week, p.looking.seq = week, i.Seq
+	}
+	return newest
+}
+
+// keepAlive puts an item that a walk has read again, for holders come and go
+// while its writer is away.
+func (p *peer) keepAlive(i Item) {
+	now := p.c.loop.Now()
+	if i.Value == nil || p.online || p.c.closing || now.Sub(p.looking.reput) < reputEvery {
+		return
+	}
+	p.looking.reput = now
+	p.reput(i)
+}
+
+func (p *peer) reput(i Item) {
+	p.c.budget.run(classWalk, costWrite, func() {
+		if p.stopped {
+			return
+		}
+		p.c.then(func() { p.c.slots.Reput(i, func(PutResult) {}) })
+	})
+}

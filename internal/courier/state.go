@@ -1,0 +1,310 @@
+package courier
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/internal/wire"
+)
+
+const (
+	stateDebounce = time.Second
+
+	// How often what we have put is put again: the shorter with few friends,
+	// the longer with many.
+	republishMin = 15 * time.Minute
+	republishMax = 60 * time.Minute
+	republishFew = 100 // people up to which the shorter one holds
+
+	// itemLife is how long BEP 44 asks holders to keep an item.
+	itemLife = 2 * time.Hour
+
+	enoughCopies = 8
+	fewestCopies = 3
+)
+
+// own is where the put of our state to one peer stands.
+type own struct {
+	dirty   bool // something has changed since the last put was assembled
+	urgent  bool // and somebody waits for it
+	queued  bool // a put waits in the budget
+	putting bool
+	put     bool  // our own record was read and written in this run
+	floor   int64 // highest seq known to stand under the key
+	walks   int   // full walks made for a state that is not stored yet
+	tries   int   // puts in a row that were not complete
+	last    time.Time
+	sent    bool   // the newest state has gone out directly
+	finish  func() // while closing: what is done once the mailbox is settled
+}
+
+// stateChanged has our state put after d. Urgent is what concerns this peer
+// alone; what concerns everybody waits for the budget.
+func (p *peer) stateChanged(d time.Duration, urgent bool) {
+	if p.c.closing {
+		return
+	}
+	p.own.dirty = true
+	p.own.urgent = p.own.urgent || urgent
+	p.own.sent = false
+	if p.online {
+		p.soon(taskDirect)
+	}
+	if p.mode.Publish && p.c.isReady {
+		p.after(taskState, d)
+	}
+}
+
+// allChanged has everybody told of a change.
+func (c *Courier) allChanged() {
+	if c.closing {
+		return
+	}
+	c.announced = c.endpoints()
+	for _, p := range c.bySeen() {
+		p.stateChanged(stateDebounce, p.online)
+	}
+}
+
+// putState puts our state, at once or when the budget allows.
+func (p *peer) putState() {
+	if !p.mode.Publish || !p.c.isReady || p.own.putting || p.c.mute() {
+		return // one that is under way goes on with what is dirty
+	}
+	if p.own.urgent {
+		if wait, ok := p.effort.take(effortLimit(), p.c.loop.Now()); !ok {
+			p.c.count("effort.held")
+			p.after(taskState, wait)
+			return
+		}
+		p.c.budget.spend(costPut)
+		p.putStateNow(nil)
+		return
+	}
+	if p.own.queued {
+		return
+	}
+	p.own.queued = true
+	p.c.budget.run(classWalk, costPut, func() {
+		p.own.queued = false
+		if !p.stopped && p.mode.Publish && !p.own.putting && !p.c.mute() {
+			p.putStateNow(nil)
+		}
+	})
+}
+
+// putStateNow assembles and puts our state; done, if given, is called when the
+// put has ended, however it went.
+func (p *peer) putStateNow(done func()) {
+	now := p.c.loop.Now()
+	s := p.assemble()
+	body := p.sign(signState, s.Incarnation, s.Version, wire.AppendState(nil, s))
+	week := crypto.Week(now)
+	key, value := p.sealSlot(week, saltState, wire.KindState, body)
+	seq := max(int64(s.Version), p.own.floor+1)
+
+	again := p.own.tries > 0 || now.Sub(p.own.last) >= republishMin
+	p.own.dirty, p.own.urgent = false, false
+	p.own.putting = true
+	p.own.floor = seq
+	p.own.last = now
+	put := Put{
+		Key: key, Salt: saltState, Value: value, Seq: seq,
+		Direct: !again,
+		Not:    p.notCopies(),
+		Seen:   func(i Item) { p.sawOwn(week, i) },
+	}
+	p.c.then(func() {
+		p.c.slots.Put(put, func(r PutResult) {
+			p.own.putting = false
+			if done != nil {
+				done()
+				return
+			}
+			if !p.stopped && !p.c.closed && !p.c.closing {
+				p.statePut(s, r)
+			}
+		})
+	})
+}
+
+// assemble makes our state record to the peer.
+func (p *peer) assemble() *wire.State {
+	c := p.c
+	s := c.handler.Assemble(p.id)
+	s.Incarnation = c.incarnation
+	s.Version = c.rising.next(c)
+	s.Time = c.loop.Now().UnixMilli()
+	s.Format = wire.Format
+	s.Start = c.start
+	s.Prekey, s.CannotOpen, s.Endpoints, s.Window = wire.Prekey{}, 0, nil, nil
+	if s.Relation == wire.RelationFriend || s.Relation == wire.RelationNone {
+		// Whom we refused or removed is told that and no more.
+		s.Prekey = c.prekeys.Current()
+		s.CannotOpen = p.cannotOpen
+		s.Endpoints = c.endpoints()
+		s.Window = p.box.window()
+	}
+	if c.closing {
+		s.Presence = wire.PresenceOffline
+	}
+	return &s
+}
+
+// statePut goes on after a put: announces what stands, and puts again what is
+// not safe or has changed.
+func (p *peer) statePut(s *wire.State, r PutResult) {
+	if p.blocked(r) {
+		return
+	}
+	if r.Answered > 0 && !p.own.put {
+		p.own.put = true // our own record has been read, if there was one
+		p.soon(taskBox)
+	}
+	p.own.walks += r.Walks
+	copies, complete := r.complete(p.own.walks)
+	if complete {
+		p.own.walks, p.own.tries = 0, 0
+		p.announced(s.Window, copies)
+	} else {
+		p.own.tries++
+		p.own.dirty = true
+	}
+	switch {
+	case p.own.dirty && complete && p.own.urgent:
+		p.soon(taskState)
+	case p.own.dirty && complete:
+		p.after(taskState, stateDebounce)
+	case !complete:
+		p.after(taskState, p.c.jitter(backoff(p.own.tries, 2*time.Second, 10*time.Minute)))
+	}
+	if p.due[taskState].IsZero() {
+		p.after(taskState, p.c.republish())
+	}
+}
+
+// blocked handles a newer item in our slot: its seq is gone above, unless it
+// is too far ahead to be our own past.
+func (p *peer) blocked(r PutResult) bool {
+	if r.Newer == 0 || r.Newer < p.own.floor {
+		return false
+	}
+	p.c.count("state.conflict")
+	if uint64(r.Newer) > tooFar(p.c.loop.Now()) {
+		p.c.count("fault.ahead")
+		p.own.dirty = true
+		p.after(taskState, p.c.republish())
+		return true
+	}
+	p.own.floor = r.Newer
+	p.own.tries++
+	p.own.dirty = true
+	p.after(taskState, p.c.jitter(backoff(p.own.tries, 250*time.Millisecond, time.Minute)))
+	return true
+}
+
+// complete says whether a put counts as stored, and in how many copies: 8, or
+// after two full walks whoever answered, and at least 3 unless fewer exist.
+func (r PutResult) complete(walks int) (copies int, ok bool) {
+	if r.Stored >= enoughCopies {
+		return r.Stored, true
+	}
+	all := r.Stored > 0 && r.Stored >= r.Answered
+	few := r.Answered >= r.Asked // nobody was silent: no more exist
+	return r.Stored, walks >= 2 && all && (r.Stored >= fewestCopies || few)
+}
+
+// republish is when to put again what has not changed.
+func (c *Courier) republish() time.Duration {
+	d := republishMin * time.Duration(c.published()) / republishFew
+	d = min(max(d, republishMin), republishMax)
+	if c.quiet {
+		d = min(d*quietFactor, itemLife)
+	}
+	return c.jitter(d)
+}
+
+// backoff doubles from first with each try, up to limit.
+func backoff(tries int, first, limit time.Duration) time.Duration {
+	return min(first<<min(max(tries-1, 0), 16), limit)
+}
+
+// notCopies are the addresses whose copies do not count: where the peer's own
+// node may sit.
+func (p *peer) notCopies() []netip.AddrPort {
+	list := p.claimed()
+	if p.online {
+		list = append(list, p.best())
+	}
+	return list
+}
+
+// acceptState takes a state record of the peer and reports whether it is the
+// newest there is, now or from before.
+func (p *peer) acceptState(body []byte, via Via) bool {
+	sig, record, err := wire.ParseSigned(body)
+	if err != nil {
+		p.c.count("drop.malformed")
+		return false
+	}
+	s, err := wire.ParseState(record)
+	if err != nil {
+		p.c.countParse(err)
+		return false
+	}
+	if p.theirs != nil && s.Version <= p.theirs.Version {
+		if s.Version < p.theirs.Version {
+			p.c.count("drop.replay.state")
+		}
+		return s.Version == p.theirs.Version
+	}
+	if !p.verify(signState, s.Incarnation, s.Version, sig, record) {
+		return false
+	}
+	p.takeState(s, via)
+	return true
+}
+
+// takeState adopts a verified, newer state record of the peer.
+func (p *peer) takeState(s *wire.State, via Via) {
+	c, old := p.c, p.theirs
+	p.theirs = s
+	p.signOfLife(min(s.Time, c.loop.Now().UnixMilli()))
+	p.judgeClock(s, via)
+	p.save()
+	if every := p.pace(c.loop.Now()).every; every > 0 && c.isReady {
+		p.after(taskAsk, c.jitter(every)) // sooner than before, if the friend has come back
+	}
+	if s.Format > wire.Format && s.Format > p.newerTold {
+		p.newerTold = s.Format
+		c.handler.OnPeerNewer(p.id, s.Format)
+	}
+	if !p.present() {
+		p.answerAgain()
+	}
+	restarted := old == nil || old.Start != s.Start
+	moved := old == nil || !slices.Equal(old.Endpoints, s.Endpoints)
+	if s.Presence == wire.PresenceOffline && s.Version > p.helloVersion {
+		p.offline()
+	} else if p.present() && !p.online && (restarted || moved) {
+		p.probe()
+	}
+	if old == nil || old.Prekey.Number != s.Prekey.Number {
+		p.mailChanged() // seal anew
+	}
+	p.noteWindow(s.Window)
+	p.noteProfile(s.Profile)
+	c.handler.OnState(p.id, s)
+}
+
+// answerAgain puts what we have to say to somebody who is nobody to us once
+// more, because they seem not to know it. At most once a minute.
+func (p *peer) answerAgain() {
+	now := p.c.loop.Now()
+	if p.mode.Publish && now.Sub(p.answered) >= time.Minute {
+		p.answered = now
+		p.stateChanged(stateDebounce, true)
+	}
+}

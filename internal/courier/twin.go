@@ -1,0 +1,125 @@
+package courier
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/internal/wire"
+)
+
+// twins watches for another living node with our identity: every put of our
+// state reads what stands there. A record with a nonce that is of no run of this
+// store, signed in the last hour, is a suspicion; a later one with that nonce,
+// signed after the suspicion arose, is proof.
+type twins struct {
+	known    []uint64 // nonces of this store's newest runs, this one included
+	suspects map[uint64]suspect
+	told     bool
+	yielded  bool // we have stopped writing
+}
+
+type suspect struct {
+	version uint64
+	since   time.Time
+}
+
+const (
+	knownStarts = 16
+	maxSuspects = 16
+	twinWindow  = time.Hour
+)
+
+func (t *twins) restore(c *Courier) error {
+	t.suspects = make(map[uint64]suspect)
+	if row := c.rows.Get(table, c.self, []byte(keyStarts)); row != nil {
+		r := wire.NewReader(row)
+		for range r.Count(knownStarts) {
+			t.known = append(t.known, r.Uint64())
+		}
+		if err := r.Done(); err != nil {
+			return fmt.Errorf("courier: row of earlier starts: %w", err)
+		}
+	}
+	if len(t.known) == knownStarts {
+		t.known = t.known[1:]
+	}
+	t.known = append(t.known, c.start)
+	row := wire.AppendUint8(nil, uint8(len(t.known)))
+	for _, n := range t.known {
+		row = wire.AppendUint64(row, n)
+	}
+	c.rows.Put(table, c.self, []byte(keyStarts), row)
+	return nil
+}
+
+// mute reports whether nothing may be written to the DHT (any more).
+func (c *Courier) mute() bool { return c.twins.yielded || c.closing || c.closed }
+
+// sawOwn looks at an item that stood in our own state slot.
+func (p *peer) sawOwn(week crypto.Epoch, i Item) {
+	if p.stopped || p.c.closed {
+		return
+	}
+	c := p.c
+	body := p.openSlot(crypto.Out, week, saltState, wire.KindState, i)
+	if body == nil {
+		return
+	}
+	sig, record, err := wire.ParseSigned(body)
+	if err != nil {
+		c.count("drop.malformed")
+		return
+	}
+	s, err := wire.ParseState(record)
+	if err != nil {
+		c.countParse(err)
+		return
+	}
+	if s.Start == c.start {
+		return
+	}
+	t := crypto.Transcript{
+		Type: signState, From: c.self, To: p.id,
+		Incarnation: s.Incarnation, Version: s.Version, Body: record,
+	}
+	if !t.Verify(sig) {
+		c.count("drop.signature." + signState)
+		return
+	}
+	c.rising.raise(c, s.Version)
+	if !slices.Contains(c.twins.known, s.Start) {
+		c.twins.see(p, s)
+	}
+}
+
+// see judges a record of ours that no run of this store has signed.
+func (t *twins) see(p *peer, s *wire.State) {
+	c := p.c
+	now := c.loop.Now()
+	if t.told || now.Sub(time.UnixMilli(s.Time)).Abs() > twinWindow {
+		return // a copy of this store ran there, once
+	}
+	first, ok := t.suspects[s.Start]
+	switch {
+	case !ok && len(t.suspects) >= maxSuspects:
+		c.count("fault.starts")
+	case !ok:
+		t.suspects[s.Start] = suspect{version: s.Version, since: now}
+		// Put again and again: that shows ourselves to a twin, and reads it.
+		for _, d := range []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute} {
+			c.loop.After(d, func() {
+				if !p.stopped && !c.mute() && !t.told {
+					p.stateChanged(0, true)
+				}
+			})
+		}
+	case s.Version > first.version && s.Time > first.since.UnixMilli():
+		t.told = true
+		t.yielded = cmp.Or(c.incarnation.Compare(s.Incarnation), cmp.Compare(c.start, s.Start)) < 0
+		c.count("twin")
+		c.handler.OnTwin(Twin{Incarnation: s.Incarnation, Start: s.Start, Yield: t.yielded})
+	}
+}

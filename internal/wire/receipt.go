@@ -1,0 +1,107 @@
+package wire
+
+import "github.com/gocarrier/carrier/crypto"
+
+// Receipt tells a sender what has been received for good of one sequence.
+type Receipt struct {
+	Sequence    Sequence
+	Incarnation crypto.Incarnation // of the receiver's store
+	Number      uint64             // all up to here are final: delivered, or skipped when in Skipped
+	Mark        [8]byte            // first bytes of the ID of message Number
+	Skipped     []Range            // rising, apart, within the last 1,024 up to Number
+	Fork        bool               // a number came back with another ID: begin a new sequence
+}
+
+// AppendReceipt appends the encoded receipt, at most 118 bytes:
+//
+//	 0  20  sequence
+//	20  16  incarnation of the receiver's store
+//	36   8  number
+//	44   8  mark
+//	52   1  fork: 0 or 1
+//	53   1  count of skipped ranges, at most 16
+//	54  4n  each: number − From (2), number − To (2), both at most 1,023
+//
+// Ranges rise and are apart: at least one number lies between two of them. It
+// panics if the ranges are not as the type says.
+func AppendReceipt(dst []byte, x *Receipt) []byte {
+	dst = AppendSequence(dst, x.Sequence)
+	dst = AppendIncarnation(dst, x.Incarnation)
+	dst = AppendUint64(dst, x.Number)
+	dst = append(dst, x.Mark[:]...)
+	dst = AppendBool(dst, x.Fork)
+	dst = AppendUint8(dst, uint8(length(len(x.Skipped), MaxSkipped)))
+	for i, s := range x.Skipped {
+		if !x.skips(i) {
+			panic("wire: skipped ranges of a receipt out of bounds or order")
+		}
+		dst = AppendUint16(dst, uint16(x.Number-s.From))
+		dst = AppendUint16(dst, uint16(x.Number-s.To))
+	}
+	return dst
+}
+
+// ParseReceipt decodes what AppendReceipt writes.
+func ParseReceipt(b []byte) (*Receipt, error) {
+	r := NewReader(b)
+	x := r.receipt()
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// skips reports whether the i-th skipped range is within the last 1,024
+// numbers, and above and apart from the one before it.
+func (x *Receipt) skips(i int) bool {
+	s := x.Skipped[i]
+	within := s.From >= 1 && s.From <= s.To && s.To <= x.Number && x.Number-s.From < InFlight
+	return within && (i == 0 || s.From-1 > x.Skipped[i-1].To)
+}
+
+func (r *Reader) receipt() *Receipt {
+	x := &Receipt{Sequence: r.Sequence(), Incarnation: r.Incarnation(), Number: r.Uint64()}
+	r.Fill(x.Mark[:])
+	x.Fork = r.Bool()
+	for i := range r.Count(MaxSkipped) {
+		from, to := uint64(r.Uint16()), uint64(r.Uint16())
+		// A distance above the number wraps around, and then lies above it.
+		x.Skipped = append(x.Skipped, Range{From: x.Number - from, To: x.Number - to})
+		r.check(x.skips(i), "skipped ranges out of bounds or order")
+		if r.err != nil {
+			break
+		}
+	}
+	return x
+}
+
+// ReceiptNote is a receipt on its own, in a datagram.
+type ReceiptNote struct {
+	Version uint64 // rising
+	Bond    uint64
+	Receipt Receipt
+}
+
+// AppendReceiptNote appends the encoded note, at most 135 bytes:
+//
+//	 0  1  format
+//	 1  8  version
+//	 9  8  bond
+//	17  …  receipt
+func AppendReceiptNote(dst []byte, x *ReceiptNote) []byte {
+	dst = AppendUint8(dst, Format)
+	dst = AppendUint64(dst, x.Version)
+	dst = AppendUint64(dst, x.Bond)
+	return AppendReceipt(dst, &x.Receipt)
+}
+
+// ParseReceiptNote decodes what AppendReceiptNote writes.
+func ParseReceiptNote(b []byte) (*ReceiptNote, error) {
+	r := NewReader(b)
+	r.format()
+	x := &ReceiptNote{Version: r.Uint64(), Bond: r.Uint64(), Receipt: *r.receipt()}
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
