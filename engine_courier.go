@@ -7,6 +7,7 @@ import (
 
 	"github.com/gocarrier/carrier/crypto"
 	"github.com/gocarrier/carrier/internal/courier"
+	"github.com/gocarrier/carrier/internal/friendship"
 	"github.com/gocarrier/carrier/internal/wire"
 )
 
@@ -21,8 +22,13 @@ func (h handler) Assemble(to crypto.ID) wire.State {
 	e := h.e
 	relation, bond, _ := e.friendship.Standing(to)
 	s := wire.State{Relation: relation, Bond: bond}
-	if relation != wire.RelationFriend {
-		return s // strangers learn nothing more
+	switch relation {
+	case wire.RelationNone: // they are asked by us, and may know that we are here
+		s.Presence = wire.Presence(e.presence)
+		return s
+	case wire.RelationRefused, wire.RelationRemoved:
+		return s
+	case wire.RelationFriend:
 	}
 	s.Presence = wire.Presence(e.presence)
 	s.Profile = e.self.Version
@@ -51,13 +57,25 @@ func (h handler) Body(to crypto.ID, id wire.MessageID) []byte {
 	return body
 }
 
-// Bond implements courier.Handler.
+// Bond implements courier.Handler: that of the friendship, or the one that
+// there will be when our request is accepted.
 func (h handler) Bond(to crypto.ID) uint64 {
 	p, _ := h.e.friendship.Person(to)
-	if p.Blocked {
+	switch {
+	case p.Blocked:
 		return 0
+	case p.State == friendship.Requested && p.Asked != nil:
+		return p.Asked.Number
 	}
 	return p.Bond
+}
+
+// bond is the bond of a friend; 0 of anybody else and of the blocked.
+func (e *engine) bond(id crypto.ID) uint64 {
+	if p, _ := e.friendship.Person(id); !p.Blocked {
+		return p.Bond
+	}
+	return 0
 }
 
 // OnState implements courier.Handler.
@@ -65,7 +83,7 @@ func (h handler) OnState(from crypto.ID, s *wire.State) {
 	e := h.e
 	e.friendship.State(e.Now(), from, s)
 	e.settleFriendship() // so that a receipt in the same record finds its bond
-	if s.Relation == wire.RelationFriend && s.Bond == h.Bond(from) && s.Receipt != nil {
+	if s.Relation == wire.RelationFriend && s.Bond == e.bond(from) && s.Receipt != nil {
 		h.OnReceipt(from, s.Bond, s.Receipt)
 	}
 	e.updateCapacity(from)
@@ -93,18 +111,18 @@ func (h handler) OnProfile(from crypto.ID, p *wire.Profile) {
 
 // OnMail implements courier.Handler.
 func (h handler) OnMail(from crypto.ID, m *wire.Mail, via courier.Via) bool {
-	box := h.e.mail[from]
-	if box == nil || m.Bond != h.Bond(from) {
+	bond := h.e.bond(from)
+	if bond == 0 || m.Bond != bond {
 		h.e.counters.add("engine.dropped.mail.bond", 1)
-		return true // it will never be taken
+		return m.Bond < bond // else it may be taken when we know of its bond
 	}
-	return h.e.receiveMail(box, m, via)
+	return h.e.receiveMail(h.e.box(from), m, via)
 }
 
 // OnReceipt implements courier.Handler.
 func (h handler) OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt) {
 	box := h.e.mail[from]
-	if box == nil || bond != h.Bond(from) {
+	if box == nil || bond == 0 || bond != h.e.bond(from) {
 		h.e.counters.add("engine.dropped.receipt.bond", 1)
 		return
 	}
@@ -140,7 +158,9 @@ func (h handler) OnPresence(id crypto.ID, online bool, endpoint netip.AddrPort) 
 				i.presence = PresenceOnline
 			}
 		})
-		e.publishPresence(f)
+		if f.State() == FriendAccepted { // else it is told with the acceptance
+			e.publishPresence(f)
+		}
 	})
 }
 

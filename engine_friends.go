@@ -16,7 +16,7 @@ import (
 
 func (e *engine) addFriend(ctx context.Context, to Address, hello string) (*Friend, error) {
 	const op = "add friend"
-	if err := checkText(op, "hello", hello, maxHello, true); err != nil {
+	if err := checkText(op, "hello", wire.CheckHello(hello), len(hello), wire.MaxHello); err != nil {
 		return nil, err
 	}
 	if err := to.ID.Valid(); err != nil {
@@ -56,9 +56,6 @@ func (e *engine) remove(id ID) error {
 }
 
 func (e *engine) setLabel(id ID, label string) error {
-	if err := checkText("set label of", shortID(id), label, maxLabel, false); err != nil {
-		return err
-	}
 	return e.friendAct("set label of", id, func(id ID) error {
 		if err := e.friendship.Label(id, label); err != nil {
 			return err
@@ -331,6 +328,9 @@ func (e *engine) tellFriend(id crypto.ID, state FriendState, label string) {
 	}
 	if was != state {
 		e.publish(FriendChanged{Friend: f, State: state}, "")
+		if info.online && state == FriendAccepted {
+			e.publishPresence(f)
+		}
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gocarrier/carrier/crypto"
 	"github.com/gocarrier/carrier/internal/courier"
@@ -14,36 +12,22 @@ import (
 	"github.com/gocarrier/carrier/internal/wire"
 )
 
-// The limits of texts, in bytes.
-const (
-	maxName        = wire.MaxName
-	maxDescription = wire.MaxDescr
-	maxHello       = wire.MaxHello
-	maxLabel       = 255
-)
-
-// checkText says whether s is a text of at most limit bytes; lines says whether
-// it may have line ends and tabs.
-func checkText(op, what, s string, limit int, lines bool) error {
-	if len(s) > limit {
-		return &Error{Op: op, What: what, Err: fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, len(s), limit)}
+// checkText puts the refusal of a text into the words of this package.
+func checkText(op, what string, refusal error, size, limit int) error {
+	switch {
+	case refusal == nil:
+		return nil
+	case size > limit:
+		return &Error{Op: op, What: what, Err: fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, size, limit)}
 	}
-	if !utf8.ValidString(s) {
-		return &Error{Op: op, What: what, Err: fmt.Errorf("%w: not UTF-8", ErrBadText)}
-	}
-	for _, r := range s {
-		if unicode.IsControl(r) && (!lines || r != '\n' && r != '\t' && r != '\r') {
-			return &Error{Op: op, What: what, Err: fmt.Errorf("%w: control character %U", ErrBadText, r)}
-		}
-	}
-	return nil
+	return &Error{Op: op, What: what, Err: because(ErrBadText, refusal), Hint: "use UTF-8 without control characters"}
 }
 
 func checkProfile(op string, p Profile) error {
-	if err := checkText(op, "name", p.Name, maxName, false); err != nil {
+	if err := checkText(op, "name", wire.CheckName(p.Name), len(p.Name), wire.MaxName); err != nil {
 		return err
 	}
-	return checkText(op, "description", p.Description, maxDescription, true)
+	return checkText(op, "description", wire.CheckDescription(p.Description), len(p.Description), wire.MaxDescr)
 }
 
 func (e *engine) address() Address {
@@ -199,7 +183,7 @@ func parseExport(b []byte) (export, error) {
 	seed := r.Bytes(32)
 	r.Fill(x.nospam[:])
 	x.incarnation = r.Incarnation()
-	x.profile = Profile{Name: r.String16(maxName), Description: r.String16(maxDescription)}
+	x.profile = Profile{Name: r.String16(wire.MaxName), Description: r.String16(wire.MaxDescr)}
 	for r.Len() > 0 {
 		var id crypto.ID
 		r.Fill(id[:])

@@ -71,7 +71,7 @@ func (n *Node) Join(ctx context.Context) error {
 // keep joins, and keeps the routing table good, until the node closes.
 func (n *Node) keep() {
 	retry, refresh := retryFirst, refreshFirst
-	nextRefresh := time.Now()
+	nextRefresh := time.Now().Add(refresh)
 	nextTend := time.Now().Add(tendEvery)
 	nextRetry := time.Now().Add(retryFirst)
 	for {
@@ -84,7 +84,7 @@ func (n *Node) keep() {
 		} else if nextRefresh.Before(next) {
 			next = nextRefresh
 		}
-		timer := time.NewTimer(max(next.Sub(now), 0))
+		timer := time.NewTimer(max(next.Sub(now), time.Millisecond))
 		select {
 		case <-n.ctx.Done():
 			timer.Stop()
@@ -183,10 +183,11 @@ func (n *Node) attempt(ctx context.Context) error {
 	if n.cfg.Bootstrap != nil && ctx.Err() == nil {
 		var boot []netip.AddrPort
 		if boot, bootErr = n.cfg.Bootstrap(ctx); bootErr == nil {
-			for i := range boot {
-				boot[i] = netip.AddrPortFrom(boot[i].Addr().Unmap(), boot[i].Port())
+			unmapped := make([]netip.AddrPort, len(boot))
+			for i, addr := range boot {
+				unmapped[i] = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 			}
-			ask(boot)
+			ask(unmapped)
 		}
 	}
 	tasks.Wait()

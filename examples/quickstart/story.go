@@ -221,19 +221,31 @@ func (s *story) apart(ctx context.Context) (err error) {
 func (s *story) stop(ctx context.Context, node **carrier.Node) error {
 	n := *node
 	*node = nil
-	if s.verbose {
-		stats := n.Stats()
-		for _, name := range slices.Sorted(maps.Keys(stats)) {
-			fmt.Fprintf(os.Stderr, "%s %s = %d\n", n.ID().String()[:8], name, stats[name])
+	s.printStats(n)
+	return n.Shutdown(ctx)
+}
+
+func (s *story) printStats(n *carrier.Node) {
+	if !s.verbose {
+		return
+	}
+	name := "Alice"
+	if n.ID() == s.bobID {
+		name = "Bob"
+	}
+	stats := n.Stats()
+	for _, counter := range slices.Sorted(maps.Keys(stats)) {
+		if stats[counter] != 0 {
+			fmt.Fprintf(os.Stderr, "%s %s = %d\n", name, counter, stats[counter])
 		}
 	}
-	return n.Shutdown(ctx)
 }
 
 func (s *story) close() error {
 	var errs []error
 	for _, node := range []*carrier.Node{s.alice, s.bob} {
 		if node != nil {
+			s.printStats(node)
 			errs = append(errs, node.Close())
 		}
 	}

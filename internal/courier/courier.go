@@ -107,11 +107,13 @@ type Health struct{ Asked, Answered int }
 // PutResult says how a [Put] went. Our own node and the addresses in Put.Not
 // are left out of all numbers.
 type PutResult struct {
-	Asked    int   // nodes that should hold the item
-	Answered int   // those of them that answered
-	Stored   int   // those that took it, or had it
-	Walks    int   // full walks made for it
+	Asked    int   // nodes asked
+	Answered int   // nodes that answered
+	Stored   int   // nodes that took the item, or had it
 	Newer    int64 // highest seq that stood in the way; 0: none
+	// Err is nil if the item counts as stored: 8 nodes have it, or after two full
+	// walks every node that answered, at least 3 (fewer only where fewer exist).
+	Err error
 }
 
 // Slots is the DHT. No call blocks; each and done are called on the loop, never

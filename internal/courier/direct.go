@@ -193,7 +193,7 @@ func (p *peer) sendMail(now time.Time) {
 			wait = t
 		}
 	}
-	inFlight := 0
+	inFlight, resent := 0, 0
 	for _, b := range d.batches {
 		now := now
 		part := span(items, max(b.from, base), b.to)
@@ -201,11 +201,18 @@ func (p *peer) sendMail(now time.Time) {
 			b.skips, b.sent, b.due = n, 0, now // what is asked has changed
 		}
 		if !b.due.IsZero() && !b.due.After(now) {
+			if b.sent > 0 && resent >= max(int(d.window)/2, 1) {
+				// Receipts are cumulative: what follows the lost may well be there.
+				sooner(now.Add(resendAfter(0) / 2))
+				inFlight++
+				continue
+			}
 			if wait, ok := d.paced.take(mailLimit(), now); !ok {
 				sooner(now.Add(wait))
 				continue
 			}
 			if b.sent > 0 {
+				resent++
 				p.c.count("mail.resent")
 				d.lost(now)
 			}

@@ -41,7 +41,6 @@ type slot struct {
 	week    crypto.Epoch
 	next    time.Time // when it is put again
 	tries   int
-	walks   int
 	copies  int
 	safe    bool // enough copies of this generation stand
 	shown   int  // copies of a stored state that names this generation; 0: none
@@ -274,7 +273,7 @@ func (p *peer) fillSlot(s *slot, seq wire.Sequence, base uint64, items []Outgoin
 		return false
 	}
 	s.body, s.prekey, s.skips, s.generation = body, to.Number, skips(content), m.Generation
-	s.changed, s.safe, s.shown, s.copies, s.tries, s.walks = false, false, 0, 0, 0, 0
+	s.changed, s.safe, s.shown, s.copies, s.tries = false, false, 0, 0, 0
 	return true
 }
 
@@ -317,8 +316,7 @@ func (p *peer) slotPut(s *slot, r PutResult, now time.Time) {
 	} else if r.Newer >= s.seq && r.Newer != 0 {
 		p.c.count("fault.ahead")
 	}
-	s.walks += r.Walks
-	copies, complete := r.complete(s.walks)
+	copies, complete := r.complete()
 	if r.Stored > 0 {
 		s.standing = s.generation
 	}
@@ -327,7 +325,7 @@ func (p *peer) slotPut(s *slot, r PutResult, now time.Time) {
 		s.next = now.Add(p.c.jitter(backoff(s.tries, 2*time.Second, 10*time.Minute)))
 		return
 	}
-	s.tries, s.walks = 0, 0
+	s.tries = 0
 	s.copies, s.safe = copies, true
 	s.next = now.Add(p.c.republish())
 	p.tellStored()

@@ -15,7 +15,6 @@ type ownProfile struct {
 	queued  bool
 	putting bool
 	tries   int
-	walks   int
 
 	want    uint64 // version of theirs that their state names
 	reading bool
@@ -91,13 +90,12 @@ func (p *peer) putProfileNow() {
 					p.c.count("fault.ahead")
 				}
 			}
-			o.walks += r.Walks
-			if _, ok := r.complete(o.walks); !ok {
+			if _, ok := r.complete(); !ok {
 				o.tries++
 				p.after(taskProfile, p.c.jitter(backoff(o.tries, 5*time.Second, 30*time.Minute)))
 				return
 			}
-			o.put, o.tries, o.walks = version, 0, 0
+			o.put, o.tries = version, 0
 			if p.c.profile != nil && p.c.profile.Version > version {
 				p.soon(taskProfile)
 				return

@@ -58,9 +58,12 @@ func (c *Courier) Publish(to crypto.Address, number uint64, asked, expiry time.T
 		return
 	}
 	if o := c.requests.out[to.ID]; o != nil {
+		if o.to == to && o.number == number {
+			return // it is
+		}
 		o.stop()
 	}
-	o := &outRequest{c: c, to: to, number: number, asked: asked, expiry: expiry, hello: hello}
+	o := &outRequest{c: c, to: to, number: number, asked: asked, expiry: expiry, hello: hello, first: true}
 	c.requests.out[to.ID] = o
 	if c.isReady {
 		o.put()
@@ -130,12 +133,10 @@ func (c *Courier) openRequest(a crypto.Address, value []byte) *wire.Request {
 	switch now := c.loop.Now(); {
 	case subtle.ConstantTimeCompare(a.Nospam[:], r.Nospam[:]) == 0:
 		c.count("drop.request.nospam")
-	case r.From == c.self || r.From.Valid() != nil:
+	case r.From == c.self:
 		c.count("drop.request.from")
-	case time.UnixMilli(r.Expiry).Before(now):
+	case r.Expiry <= now.UnixMilli():
 		c.count("drop.request.expired")
-	case r.Number > tooFar(now):
-		c.count("drop.request.future")
 	default:
 		t := crypto.Transcript{
 			Type: signRequest, From: r.From, To: c.self, Incarnation: r.Incarnation, Version: r.Number, Body: record,

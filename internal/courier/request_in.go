@@ -2,6 +2,7 @@ package courier
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gocarrier/carrier/crypto"
@@ -9,17 +10,26 @@ import (
 
 const (
 	bellEvery     = 5 * time.Second  // known holders of today's and yesterday's bells are asked
+	bellEarly     = 2 * time.Second  // at first, when an Address has just been given away
+	bellEarlyFor  = time.Minute
 	bellAsk       = 3                // that many of each
-	bellWalkEvery = 10 * time.Minute // and looked for anew
+	bellWalkFirst = 30 * time.Second // and looked for anew, at first soon: the
+	bellWalkEvery = 10 * time.Minute // network may still be forming
 	fixedEvery    = 30 * time.Minute // the fixed buckets are read
 	fixedDays     = 3                // of today and the days before
+	fixedPace     = 2 * time.Second  // one after the other: friends come first
 
 	bucketsAtOnce = 4                // reads under way
 	bucketsHeld   = 1024             // buckets remembered, of each day
 	bucketSample  = 8                // new ones taken from one look at a bell
-	bucketTries   = 3                // reads of a new bucket until something is there
-	bucketEvery   = 10 * time.Minute // and then again
+	bucketQueue   = 64               // that wait to be read
+	bucketRetry   = 4 * time.Second  // until a bucket without a request is read again, then four times that, and so on
+	bucketEvery   = 30 * time.Minute // until one with a request is, and at the latest
 )
+
+// bucketLimit is for reads of buckets that bells have named: what whoever
+// knows our Address can make us do.
+func bucketLimit() rate { return rate{1.0 / 4, 16} }
 
 // watch looks for requests to our own Address.
 type watch struct {
@@ -29,13 +39,16 @@ type watch struct {
 	days    map[crypto.Epoch]*bellDay
 	queue   []bucketRead
 	reading int
+	effort  bucket   // what bells have made us do
 	timers  [2]Timer // of bells and fixed buckets
 	running bool
+	begun   time.Time // the looking for this address
 }
 
 // bellDay is what is known of one day's bell.
 type bellDay struct {
-	walked  time.Time
+	walk    time.Time     // the next walk, not before
+	pause   time.Duration // between the last one and it
 	asking  bool
 	buckets map[uint16]*bucketState
 }
@@ -44,7 +57,8 @@ type bellDay struct {
 type bucketState struct {
 	tries  int
 	next   time.Time // not read before
-	queued bool
+	queued bool      // or being read
+	held   bool      // a request of ours when it was read last
 }
 
 // bucketRead is a bucket that waits to be read.
@@ -77,13 +91,14 @@ func (w *watch) begin() {
 	if w.address.IsZero() {
 		return
 	}
+	w.begun = w.c.loop.Now()
 	w.lookAtBells()
 	w.lookAtFixed()
 }
 
 func (w *watch) networkChanged() {
 	for _, d := range w.days {
-		d.walked = time.Time{}
+		d.walk, d.pause = time.Time{}, 0
 	}
 }
 
@@ -134,12 +149,18 @@ func (w *watch) lookAtBells() {
 		}
 		w.ask(day, d, now)
 		for bucket, s := range d.buckets {
-			if !s.queued && !now.Before(s.next) {
+			// The new ones that the bells are about to name come first.
+			if !s.queued && !now.Before(s.next) && len(w.queue) < bucketQueue/4 {
 				w.enqueue(bucketRead{day, bucket, s})
 			}
 		}
 	}
-	w.schedule(0, w.every(bellEvery), w.lookAtBells)
+	w.next()
+	every := bellEvery
+	if now.Sub(w.begun) < bellEarlyFor {
+		every = bellEarly
+	}
+	w.schedule(0, w.every(every), w.lookAtBells)
 }
 
 // ask asks holders of a bell for the buckets in use.
@@ -148,17 +169,18 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 		return
 	}
 	d.asking = true
-	ask, kind, cost := bellAsk, classAsk, bellAsk
-	if now.Sub(d.walked) >= bellWalkEvery {
-		d.walked = now
-		ask, kind, cost = 0, classWalk, costWalk
+	ask := bellAsk
+	if !now.Before(d.walk) {
+		d.pause = min(max(2*d.pause, bellWalkFirst), bellWalkEvery)
+		d.walk = now.Add(w.every(d.pause))
+		ask = 0
 	}
 	round, bell := w.round, w.address.RequestBell(day)
 	var heard []uint16 // a sample of the new ones, each as likely as another
 	seen := 0
 	each := func(at netip.AddrPort) {
 		bucket := at.Port()
-		if bucket == 0 || d.buckets[bucket] != nil {
+		if bucket == 0 || d.buckets[bucket] != nil || slices.Contains(heard, bucket) {
 			return
 		}
 		seen++
@@ -168,18 +190,30 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 			heard[i] = bucket
 		}
 	}
-	w.c.budget.run(kind, cost, func() {
+	look := func() {
+		if round != w.round {
+			return
+		}
 		w.c.count("request.bell")
 		w.c.then(func() {
-			w.c.slots.Peers(bell, ask, each, func(Health) {
+			w.c.slots.Peers(bell, ask, each, func(h Health) {
 				if round != w.round {
 					return
 				}
 				d.asking = false
+				if h.Answered == 0 && d.pause > bellWalkFirst {
+					d.walk, d.pause = time.Time{}, 0 // those known are gone
+				}
 				w.hear(day, d, heard)
 			})
 		})
-	})
+	}
+	if ask == 0 { // rare, and not to stand in line behind a thousand friends
+		w.c.budget.spend(costWalk)
+		look()
+		return
+	}
+	w.c.budget.run(classAsk, ask, look)
 }
 
 // hear takes a sample of new buckets from a bell.
@@ -188,7 +222,7 @@ func (w *watch) hear(day crypto.Epoch, d *bellDay, heard []uint16) {
 		if d.buckets[bucket] != nil {
 			continue
 		}
-		if len(d.buckets) >= bucketsHeld && !d.forgetOne() {
+		if len(w.queue) >= bucketQueue || len(d.buckets) >= bucketsHeld && !d.forgetOne() {
 			w.c.count("drop.request.bell")
 			return
 		}
@@ -198,10 +232,10 @@ func (w *watch) hear(day crypto.Epoch, d *bellDay, heard []uint16) {
 	}
 }
 
-// forgetOne makes room by forgetting a bucket in which nothing stood, any.
+// forgetOne makes room by forgetting a bucket that held no request, any.
 func (d *bellDay) forgetOne() bool {
 	for bucket, s := range d.buckets {
-		if !s.queued && s.tries >= bucketTries {
+		if !s.queued && s.tries > 0 && !s.held {
 			delete(d.buckets, bucket)
 			return true
 		}
@@ -209,23 +243,31 @@ func (d *bellDay) forgetOne() bool {
 	return false
 }
 
-// lookAtFixed reads the fixed buckets of the last days.
+// lookAtFixed reads the fixed buckets of the last days, today's first, one by
+// one.
 func (w *watch) lookAtFixed() {
 	if !w.running {
 		return
 	}
-	today := crypto.Day(w.c.loop.Now())
-	round := w.round
-	for day := today; day > today-fixedDays; day-- {
-		for i := range uint32(crypto.FixedBuckets) {
-			w.c.budget.run(classWalk, costWalk, func() {
-				if round == w.round {
-					w.read(day, crypto.FirstFixedBucket+i, func(bool) {})
-				}
-			})
+	begun := w.c.loop.Now()
+	today := crypto.Day(begun)
+	n := uint32(0)
+	var next func()
+	next = func() {
+		if n == fixedDays*crypto.FixedBuckets {
+			w.schedule(1, max(w.every(fixedEvery)-w.c.loop.Now().Sub(begun), 0), w.lookAtFixed)
+			return
 		}
+		day, bucket := today-crypto.Epoch(n/crypto.FixedBuckets), crypto.FirstFixedBucket+n%crypto.FixedBuckets
+		n++
+		round := w.round
+		w.c.budget.run(classWalk, costWalk, func() {
+			if round == w.round {
+				w.read(day, bucket, func(bool) { w.schedule(1, w.every(fixedPace), next) })
+			}
+		})
 	}
-	w.schedule(1, w.every(fixedEvery), w.lookAtFixed)
+	w.schedule(1, w.every(fixedPace), next)
 }
 
 // enqueue has a bucket that a bell has named read when its turn comes.
@@ -235,27 +277,36 @@ func (w *watch) enqueue(r bucketRead) {
 	w.next()
 }
 
-// next starts reads while there is room.
+// next starts reads while there is room; each look at the bells comes here, so
+// that nothing waits for long without reason.
 func (w *watch) next() {
+	limit := bucketLimit()
+	if w.c.quiet {
+		limit.perSecond /= quietFactor
+	}
 	for w.reading < bucketsAtOnce && len(w.queue) > 0 {
+		if _, ok := w.effort.take(limit, w.c.loop.Now()); !ok {
+			w.c.count("request.read.held")
+			return
+		}
 		r := w.queue[0]
 		w.queue = w.queue[1:]
 		w.reading++
 		w.c.budget.spend(costWalk)
-		w.read(r.day, uint32(r.bucket), func(found bool) {
+		w.read(r.day, uint32(r.bucket), func(held bool) {
 			w.reading--
-			w.settle(r.state, found)
+			w.settle(r.state, held)
 			w.next()
 		})
 	}
 }
 
-// read reads a bucket and hands on what it holds; done is told whether anything
-// stood there, unless the address has changed meanwhile.
-func (w *watch) read(day crypto.Epoch, bucket uint32, done func(found bool)) {
+// read reads a bucket and hands on what it holds; done is told whether that was
+// a request, unless the address has changed meanwhile.
+func (w *watch) read(day crypto.Epoch, bucket uint32, done func(held bool)) {
 	round, address := w.round, w.address
 	key := address.RequestSlot(day, bucket)
-	found := false
+	found, held := false, false
 	w.c.count("request.read")
 	w.c.then(func() {
 		w.c.slots.Get(Query{Key: [32]byte(key[32:])}, func(i Item) {
@@ -264,24 +315,30 @@ func (w *watch) read(day crypto.Epoch, bucket uint32, done func(found bool)) {
 			}
 			found = true
 			if request := w.c.openRequest(address, i.Value); request != nil {
+				held = true
 				w.c.count("request.found")
 				w.c.handler.OnRequest(request)
 			}
 		}, func(Health) {
-			if round == w.round {
-				done(found)
+			if round != w.round {
+				return
 			}
+			if found && !held {
+				w.c.count("request.poisoned")
+			}
+			done(held)
 		})
 	})
 }
 
 // settle decides when a bucket is read again: soon, while what the bell has
-// named may still be on its way to the holders, and then rarely.
-func (w *watch) settle(s *bucketState, found bool) {
-	s.queued = false
-	s.tries++
-	if found || s.tries >= bucketTries {
-		s.tries = bucketTries
-		s.next = w.c.loop.Now().Add(w.every(bucketEvery))
+// named may still be on its way to the holders, and then ever more rarely.
+func (w *watch) settle(s *bucketState, held bool) {
+	pause := bucketEvery
+	if shift := 2 * s.tries; !held && shift < 16 {
+		pause = min(bucketRetry<<shift, bucketEvery)
 	}
+	s.queued, s.held = false, held
+	s.tries++
+	s.next = w.c.loop.Now().Add(w.every(pause))
 }

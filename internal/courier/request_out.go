@@ -10,8 +10,10 @@ import (
 const (
 	requestEvery  = time.Hour        // a pending request is put again
 	announceEvery = 15 * time.Minute // and its bell rung again
-	requestRetry  = 10 * time.Second // after a put that reached too few
+	requestRetry  = 10 * time.Second // after a put that reached too few; doubled each time
+	retryMax      = 5 * time.Minute  // up to this
 	networkWait   = 2 * time.Second  // after a change of networks
+	daySpread     = 5 * time.Minute  // not everybody puts at midnight; yesterday's is still read
 )
 
 // outRequest is one request of ours that is being put.
@@ -23,9 +25,12 @@ type outRequest struct {
 	hello         string
 
 	day     crypto.Epoch // that bucket is of
-	bucket  uint32       // the random one
-	again   Timer        // of put
-	bell    Timer        // of ring
+	bucket  uint32       // the random one; 0: to be drawn
+	retry   time.Duration
+	first   bool  // not put yet: somebody waits for it
+	again   Timer // of put
+	bell    Timer // of ring
+	ringing bool  // an announce is under way
 	stopped bool
 }
 
@@ -52,6 +57,10 @@ func (o *outRequest) put() {
 	if o.stopped || c.closing || c.closed {
 		return
 	}
+	if c.mute() {
+		o.putSoon(c.jitter(retryMax)) // a twin of ours writes
+		return
+	}
 	if !now.Before(o.expiry) {
 		o.stop()
 		return
@@ -70,48 +79,57 @@ func (o *outRequest) put() {
 		o.stop()
 		return
 	}
+	fresh := false
 	if day := crypto.Day(now); o.bucket == 0 || day != o.day {
-		o.day, o.bucket = day, 1+uint32(c.random.IntN(crypto.RandomBuckets))
+		o.day, o.bucket, fresh = day, 1+uint32(c.random.IntN(crypto.RandomBuckets)), true
 	}
-	day, bucket := o.day, o.bucket
-	o.write(day, bucket, value, true, func(r PutResult) {
-		if o.stopped || o.bucket != bucket {
-			return
-		}
-		switch {
-		case r.Newer != 0: // somebody has that bucket: take another
-			o.bucket = 0
-			o.putSoon(0)
-		case r.Stored == 0:
-			o.putSoon(c.jitter(requestRetry))
-		default:
-			if r.Stored < fewestCopies {
-				o.putSoon(c.jitter(requestRetry))
-			}
-			o.ring()
-		}
-	})
-	o.write(day, crypto.FixedBucket(c.self), value, false, func(r PutResult) {
-		if !o.stopped && r.Newer != 0 && uint64(r.Newer) <= tooFar(c.loop.Now()) {
-			// Requesters share this bucket: each stands there for a while.
+	bucket := o.bucket
+	o.write(o.day, bucket, value, func(r PutResult) { o.placed(bucket, r) })
+	o.write(o.day, crypto.FixedBucket(c.self), value, func(r PutResult) {
+		// Requesters share this bucket: each stands there for a while.
+		if r.Newer > 0 {
 			c.rising.raise(c, uint64(r.Newer))
 		}
 	})
-	o.putSoon(min(c.jitter(requestEvery), untilDay(now)))
+	o.first = false
+	if fresh || o.bell == nil {
+		// At once, as both take a walk: the target looks again where it has
+		// found nothing yet.
+		o.ring()
+	}
+	spread := time.Duration(c.random.Int64N(int64(daySpread)))
+	o.putSoon(min(c.jitter(requestEvery), untilDay(now)+spread))
 }
 
-// write puts the value into a bucket, and done gets the result.
-func (o *outRequest) write(day crypto.Epoch, bucket uint32, value []byte, urgent bool, done func(PutResult)) {
+// placed takes what came of a put into the random bucket.
+func (o *outRequest) placed(bucket uint32, r PutResult) {
+	if o.stopped || o.bucket != bucket {
+		return
+	}
+	if r.Stored >= fewestCopies || r.Stored > 0 && r.Stored == r.Asked {
+		o.retry = 0
+		return
+	}
+	if r.Newer != 0 {
+		o.bucket = 0 // somebody has that one: draw another
+	}
+	o.retry = min(max(2*o.retry, requestRetry), retryMax)
+	o.putSoon(o.c.jitter(o.retry))
+}
+
+// write puts the value into a bucket, and done gets the result. What somebody
+// waits for is put at once, else when the budget allows.
+func (o *outRequest) write(day crypto.Epoch, bucket uint32, value []byte, done func(PutResult)) {
 	c := o.c
 	p := Put{Key: o.to.RequestSlot(day, bucket), Value: value, Seq: int64(c.rising.next(c))}
 	start := func() {
-		if o.stopped {
+		if o.stopped || c.mute() {
 			return
 		}
 		c.count("request.put")
 		c.then(func() { c.slots.Put(p, done) })
 	}
-	if urgent {
+	if o.first {
 		c.budget.spend(costPut)
 		start()
 		return
@@ -119,16 +137,23 @@ func (o *outRequest) write(day crypto.Epoch, bucket uint32, value []byte, urgent
 	c.budget.run(classWalk, costPut, start)
 }
 
-// ring announces the bucket's number on the bell of its day.
+// ring announces the bucket's number on the bell of its day, now and every 15
+// minutes.
 func (o *outRequest) ring() {
 	c := o.c
+	if o.stopped || o.ringing || o.bucket == 0 || c.mute() {
+		return
+	}
+	o.ringing = true
 	if o.bell != nil {
 		o.bell.Stop()
 	}
 	c.budget.spend(costPut)
-	bell, bucket := o.to.RequestBell(o.day), uint16(o.bucket)
+	c.count("request.announce")
+	bell, bucket := o.to.RequestBell(o.day), o.bucket
 	c.then(func() {
-		c.slots.Announce(bell, bucket, func(h Health) {
+		c.slots.Announce(bell, uint16(bucket), func(h Health) {
+			o.ringing = false
 			if o.stopped {
 				return
 			}
@@ -137,6 +162,9 @@ func (o *outRequest) ring() {
 				every = requestRetry
 			}
 			o.bell = c.loop.After(c.jitter(every), o.ring)
+			if o.bucket != bucket {
+				o.ring() // another was drawn meanwhile
+			}
 		})
 	})
 }

@@ -85,9 +85,7 @@ func (p *peer) openMail(body []byte, fresh func(*wire.Mail) bool) *wire.Mail {
 	if !fresh(m) || !p.verify(signMail, m.Sequence.Incarnation, m.Generation, s, record) {
 		return nil
 	}
-	if p.cannotOpen == number { // it could be opened, so we hold it
-		p.cannotOpen = 0
-	}
+	p.cannotOpen = 0 // the peer seals to what we hold
 	return m
 }
 

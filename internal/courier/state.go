@@ -21,7 +21,7 @@ const (
 	// itemLife is how long BEP 44 asks holders to keep an item.
 	itemLife = 2 * time.Hour
 
-	enoughCopies = 8
+	// fewestCopies is below what nothing counts as stored where more exist.
 	fewestCopies = 3
 )
 
@@ -33,7 +33,6 @@ type own struct {
 	putting bool
 	put     bool  // our own record was read and written in this run
 	floor   int64 // highest seq known to stand under the key
-	walks   int   // full walks made for a state that is not stored yet
 	tries   int   // puts in a row that were not complete
 	last    time.Time
 	sent    bool   // the newest state has gone out directly
@@ -163,10 +162,9 @@ func (p *peer) statePut(s *wire.State, r PutResult) {
 		p.own.put = true // our own record has been read, if there was one
 		p.soon(taskBox)
 	}
-	p.own.walks += r.Walks
-	copies, complete := r.complete(p.own.walks)
+	copies, complete := r.complete()
 	if complete {
-		p.own.walks, p.own.tries = 0, 0
+		p.own.tries = 0
 		p.announced(s.Window, copies)
 	} else {
 		p.own.tries++
@@ -205,15 +203,9 @@ func (p *peer) blocked(r PutResult) bool {
 	return true
 }
 
-// complete says whether a put counts as stored, and in how many copies: 8, or
-// after two full walks whoever answered, and at least 3 unless fewer exist.
-func (r PutResult) complete(walks int) (copies int, ok bool) {
-	if r.Stored >= enoughCopies {
-		return r.Stored, true
-	}
-	all := r.Stored > 0 && r.Stored >= r.Answered
-	few := r.Answered >= r.Asked // nobody was silent: no more exist
-	return r.Stored, walks >= 2 && all && (r.Stored >= fewestCopies || few)
+// complete says whether a put counts as stored, and in how many copies.
+func (r PutResult) complete() (copies int, ok bool) {
+	return r.Stored, r.Err == nil && r.Newer == 0 && r.Stored > 0
 }
 
 // republish is when to put again what has not changed.

@@ -30,6 +30,10 @@ const (
 	knownStarts = 16
 	maxSuspects = 16
 	twinWindow  = time.Hour
+
+	twinEvery = 20 * time.Second
+	twinAsk   = 2
+	twinWatch = republishMax * 5 / 4
 )
 
 func (t *twins) restore(c *Courier) error {
@@ -108,18 +112,38 @@ func (t *twins) see(p *peer, s *wire.State) {
 		c.count("fault.starts")
 	case !ok:
 		t.suspects[s.Start] = suspect{version: s.Version, since: now}
-		// Put again and again: that shows ourselves to a twin, and reads it.
-		for _, d := range []time.Duration{10 * time.Second, time.Minute, 5 * time.Minute} {
-			c.loop.After(d, func() {
-				if !p.stopped && !c.mute() && !t.told {
-					p.stateChanged(0, true)
-				}
-			})
-		}
+		// Put once more, which shows ourselves to a twin, and go on looking for
+		// as long as a living one may take to put again.
+		p.after(taskState, time.Second)
+		p.own.dirty, p.own.urgent = true, true
+		t.watch(p, now.Add(twinWatch))
 	case s.Version > first.version && s.Time > first.since.UnixMilli():
 		t.told = true
-		t.yielded = cmp.Or(c.incarnation.Compare(s.Incarnation), cmp.Compare(c.start, s.Start)) < 0
 		c.count("twin")
-		c.handler.OnTwin(Twin{Incarnation: s.Incarnation, Start: s.Start, Yield: t.yielded})
+		yield := cmp.Or(c.incarnation.Compare(s.Incarnation), cmp.Compare(c.start, s.Start)) < 0
+		if p.mode.Publish && c.isReady && !c.closing {
+			p.putStateNow(nil) // the last one, if we yield: it proves us to the twin
+		}
+		t.yielded = yield
+		c.handler.OnTwin(Twin{Incarnation: s.Incarnation, Start: s.Start, Yield: yield})
 	}
+}
+
+// watch asks holders for our own record until it is told of a twin, or the time
+// is over.
+func (t *twins) watch(p *peer, until time.Time) {
+	c := p.c
+	c.loop.After(c.jitter(twinEvery), func() {
+		if p.stopped || t.told || c.mute() || c.loop.Now().After(until) {
+			return
+		}
+		week := crypto.Week(c.loop.Now())
+		_, key := p.slotKey(crypto.Out, week)
+		c.budget.spend(twinAsk)
+		c.then(func() {
+			c.slots.Get(Query{Key: key, Salt: saltState, Ask: twinAsk}, func(i Item) {
+				p.sawOwn(week, i)
+			}, func(Health) { t.watch(p, until) })
+		})
+	})
 }

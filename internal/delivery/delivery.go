@@ -7,7 +7,7 @@
 // Its methods take the time; what they want done is gathered and drained by
 // [Peer.Take], at the end of a turn. The rows of one Take are committed
 // together, together with what the program stores of Output.Delivered, and
-// **before** anything leaves the node that was made from [Peer.Pending] or
+// before anything leaves the node that was made from [Peer.Pending] or
 // [Peer.CurrentReceipt]: a number that was seen outside is taken for ever, and a
 // receipt is a promise. A node whose commit failed ends, and a new Peer is
 // restored from the rows.
@@ -33,11 +33,11 @@
 //
 // All rows belong to one friend. Numbers in keys are big-endian.
 //
-//	delivery     h                 our sequence: next number, mark below base
-//	delivery     m incarnation counter   what was received of one sequence
-//	delivery     s slot(2)         fate of one of the last 1,024 messages received
-//	outbox       position(8)       a message of ours, without body
-//	outbox.body  ID(16)            its body, as long as it is pending
+//	delivery     h               our sequence: next number, mark below base
+//	delivery     m sequence(20)  what was received of one sequence
+//	delivery     s slot(2)       fate of one of the last 1,024 messages received
+//	outbox       position(8)     a message of ours, without body
+//	outbox.body  ID(16)          its body, as long as it is pending
 package delivery
 
 import (
@@ -96,7 +96,7 @@ func DefaultLimits() Limits {
 // Config is what a Peer needs to know.
 type Config struct {
 	Own    crypto.Incarnation // of this node's store
-	Limits *Limits            // one for all friends, as of DefaultLimits; not changed any more
+	Limits *Limits            // one for all friends, to spare memory; not changed any more; nil: DefaultLimits
 }
 
 // Mark is the first 8 bytes of a message's ID. The zero Mark says nothing.
@@ -135,6 +135,10 @@ type Peer struct {
 // It is closed; rows, if there are any, are restored first.
 func New(cfg Config) *Peer {
 	p := &Peer{own: cfg.Own, limits: cfg.Limits}
+	if p.limits == nil {
+		limits := DefaultLimits()
+		p.limits = &limits
+	}
 	p.sequence = wire.Sequence{Incarnation: cfg.Own, Counter: 1}
 	p.next = 1
 	return p

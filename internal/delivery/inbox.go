@@ -173,12 +173,10 @@ func (p *Peer) raise(m *received, base uint64) {
 // step deals with one message. It reports false if those after it cannot be
 // dealt with either.
 func (p *Peer) step(m *received, n uint64, h held) bool {
-	id := MarkOf(h.item.ID)
 	switch {
 	case n <= m.number:
 		p.stats.Duplicates++
-		i := p.memory.byNumber(m, n)
-		if i >= 0 && p.memory.slots[i].id != h.item.ID || n == m.number && m.mark != (Mark{}) && m.mark != id {
+		if i := p.memory.byNumber(m, n); i >= 0 && p.memory.slots[i].id != h.item.ID {
 			p.fork(m)
 			return false
 		}

@@ -67,7 +67,7 @@ func (p *Peer) Open(_ time.Time, _ uint64) {
 
 // Close ends all that is pending with the state end: Refused, Expired or
 // Cancelled. Numbers that were in flight stay taken. What has been received
-// stays, and so do the marks.
+// stays, and so do the marks; what came too early to be received is dropped.
 func (p *Peer) Close(now time.Time, end State) {
 	if end != Refused && end != Expired {
 		end = Cancelled
@@ -87,6 +87,9 @@ func (p *Peer) Close(now time.Time, end State) {
 		p.end(now, e, end)
 	}
 	p.dropPartial()
+	for _, m := range p.marks {
+		p.dropHeld(m, maxNumber)
+	}
 }
 
 // SetCapacity tells the largest body that any courier at hand can carry, 0 for

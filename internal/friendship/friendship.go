@@ -168,7 +168,7 @@ func (m *Machine) Take() Output {
 	for _, id := range ordered(p.rows) {
 		row := Row{Owner: id}
 		if x := m.people[id]; x != nil {
-			row.Value = appendRow(nil, x)
+			row.Value = encodeRow(x)
 		}
 		o.Rows = append(o.Rows, row)
 	}

@@ -10,7 +10,7 @@ import (
 // rowFormat is the first byte of every row.
 const rowFormat = 1
 
-// appendRow appends the encoded row:
+// encodeRow encodes what is known of a person:
 //
 //	 0  1  format
 //	 1  1  state
@@ -28,8 +28,8 @@ const rowFormat = 1
 //	 …  1  request of ours out: 0 or 1
 //	 …  …  number (8), time (8), expiry (8), hello (length 2)
 //	 …  …  pending request of theirs: length (2, 0: none), record
-func appendRow(dst []byte, p *person) []byte {
-	dst = wire.AppendUint8(dst, rowFormat)
+func encodeRow(p *person) []byte {
+	dst := wire.AppendUint8(nil, rowFormat)
 	dst = wire.AppendUint8(dst, uint8(p.state))
 	dst = wire.AppendBool(dst, p.blocked)
 	dst = wire.AppendTime(dst, p.since)
@@ -55,7 +55,7 @@ func appendRow(dst []byte, p *person) []byte {
 	return wire.AppendBytes16(dst, wire.AppendRequest(nil, p.theirRequest))
 }
 
-// parseRow decodes what appendRow writes.
+// parseRow decodes what encodeRow writes.
 func parseRow(id crypto.ID, row []byte) (*person, error) {
 	r := wire.NewReader(row)
 	if f := r.Uint8(); r.Err() == nil && f != rowFormat {

@@ -47,9 +47,9 @@ func AppendBytes16(dst, b []byte) []byte {
 	return append(AppendUint16(dst, uint16(length(len(b), math.MaxUint16))), b...)
 }
 
-// AppendBytes32 appends a length of 4 bytes and b.
+// AppendBytes32 appends a length of 4 bytes and b, which is shorter than 2 GiB.
 func AppendBytes32(dst, b []byte) []byte {
-	return append(AppendUint32(dst, uint32(length(len(b), math.MaxUint32))), b...)
+	return append(AppendUint32(dst, uint32(length(len(b), math.MaxInt32))), b...)
 }
 
 // AppendString8 appends a length of 1 byte and s, which has at most 255 bytes.
