@@ -39,9 +39,6 @@ const (
 	rowPort        = "port"        // of the last run
 )
 
-// nobody owns the rows that belong to the node itself.
-var nobody crypto.ID
-
 // withDefaults returns config with every zero filled in.
 func withDefaults(config Config) Config {
 	if config.Net == nil {
@@ -156,8 +153,8 @@ func storeError(dir string, err error) error {
 	return &Error{Op: "start", What: dir, Err: err}
 }
 
-func (e *engine) nodeRow(name string) []byte       { return e.Get(tableNode, nobody, []byte(name)) }
-func (e *engine) putNodeRow(name string, b []byte) { e.Put(tableNode, nobody, []byte(name), b) }
+func (e *engine) nodeRow(name string) []byte       { return e.Get(tableNode, crypto.ID{}, []byte(name)) }
+func (e *engine) putNodeRow(name string, b []byte) { e.Put(tableNode, crypto.ID{}, []byte(name), b) }
 
 // loadMeta reads who this node is, or makes it at the first start.
 func (e *engine) loadMeta() error {

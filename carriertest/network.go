@@ -112,7 +112,7 @@ func NewNetwork(t testing.TB, opts *Options) *Network {
 	var wg sync.WaitGroup
 	errs := make([]error, routers)
 	for i, router := range n.routers[1:] {
-		wg.Go(func() { errs[i] = router.Join(ctx) })
+		wg.Go(func() { errs[i] = join(ctx, router) })
 	}
 	wg.Wait()
 	for _, err := range errs {
@@ -121,6 +121,21 @@ func NewNetwork(t testing.TB, opts *Options) *Network {
 		}
 	}
 	return n
+}
+
+// join waits until the DHT has answered a router, however often it must ask: on
+// a line with loss the first attempt may well fail.
+func join(ctx context.Context, router *dht.Node) error {
+	err := router.Join(ctx)
+	if err == nil {
+		return nil
+	}
+	select {
+	case <-router.Ready():
+		return nil
+	case <-ctx.Done():
+		return err
+	}
 }
 
 func (n *Network) close() {

@@ -106,7 +106,7 @@ func (c *conn) accept(p []byte, n int, from netip.AddrPort) int {
 		node.count("answer_unasked")
 		return 0
 	}
-	return copy(p, m.canonical(nil, id))
+	return copy(p, m.canonical(id))
 }
 
 // WriteTo sends a query of the library.

@@ -57,14 +57,6 @@ func commonBits(a, b nodeID) int {
 	return 160
 }
 
-// farthest returns the ID that is farthest from target.
-func farthest(target nodeID) nodeID {
-	for i := range target {
-		target[i] = ^target[i]
-	}
-	return target
-}
-
 // parseNodes reads compact nodes; b's length was checked.
 func parseNodes(b []byte, size int) []contact {
 	var nodes []contact

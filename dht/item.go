@@ -166,11 +166,11 @@ func (n *Node) Get(ctx context.Context, q Query, each func(Item)) (Health, error
 	_, err = n.consult(ctx, lookup{target: where, method: "get", args: args}, q.Ask, &h, func(r *reply) bool {
 		item, fault := itemIn(r, q.Key, q.Salt)
 		if fault != nil {
-			if fault != errNoItem {
+			if !errors.Is(fault, errNoItem) {
 				n.count(fault.Error())
 			}
 			// With a sequence number and no value it has the item, but none newer.
-			return fault == errNoItem && q.Newer != 0 && r.values.Seq != nil && *r.values.Seq >= q.Newer
+			return errors.Is(fault, errNoItem) && q.Newer != 0 && r.values.Seq != nil && *r.values.Seq >= q.Newer
 		}
 		h.Found++
 		if item.Seq < newest {

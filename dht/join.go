@@ -221,13 +221,15 @@ func joinError(asked map[netip.AddrPort]bool, bootErr error) error {
 	}
 }
 
-// refresh walks to our own place, so that our neighbours know us and we them,
-// and to a random one.
+// refresh walks to a random place and to our own, so that our neighbours know us
+// and we them.
 func (n *Node) refresh(ctx context.Context) {
+	targets := []nodeID{randomID()} // the same for all families
 	for _, f := range n.families {
-		for _, target := range []nodeID{f.currentID(), randomID()} {
-			n.look(ctx, lookup{target: target, method: "find_node", args: krpc.MsgArgs{Target: krpc.ID(target)}}, func(*reply) {})
-		}
+		targets = append(targets, f.currentID())
+	}
+	for _, target := range targets {
+		n.look(ctx, lookup{target: target, method: "find_node", args: krpc.MsgArgs{Target: krpc.ID(target)}}, func(*reply) {})
 	}
 }
 

@@ -293,11 +293,11 @@ func (m *message) parseError(b []byte) {
 	}
 }
 
-// canonical appends the message, an answer or an error, in the one form in which
+// canonical returns the message, an answer or an error, in the one form in which
 // the library gets it: keys in order, none that we do not know, with t as its
 // transaction ID.
-func (m *message) canonical(b []byte, t []byte) []byte {
-	b = append(b, 'd')
+func (m *message) canonical(t []byte) []byte {
+	b := []byte{'d'}
 	if m.kind == 'e' {
 		b = append(b, "1:el"...)
 		b = appendInt(b, m.code)

@@ -3,6 +3,7 @@ package dht
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -165,7 +166,7 @@ func (w *writing) walk(ctx context.Context, width int) bool {
 	f, err := w.node.consult(ctx, l, 0, &w.result.Health, func(r *reply) bool {
 		item, fault := itemIn(r, w.item.Key, w.item.Salt)
 		if fault != nil {
-			if fault != errNoItem {
+			if !errors.Is(fault, errNoItem) {
 				w.node.count(fault.Error())
 			}
 			return false
@@ -258,7 +259,7 @@ func (w *writing) reread(ctx context.Context, h holder) {
 	}
 	item, fault := itemIn(r, w.item.Key, w.item.Salt)
 	switch {
-	case fault == errNoItem:
+	case errors.Is(fault, errNoItem):
 		w.node.count("put_refused")
 	case fault != nil:
 		w.node.count(fault.Error())

@@ -36,7 +36,6 @@ require (
 	example.org/strange v1.0.0
 	example.org/unnamed v1.0.0
 	example.org/viral v1.0.0
-	github.com/anacrolix/sync v0.4.0
 )
 `,
 		"NOTICE": `Carrier links example.org/unnamed  and more:
@@ -47,7 +46,6 @@ example.org/good     MIT  Copyright somebody
 example.org/moved    MIT  Copyright somebody
 example.org/strange  unknown
 example.org/viral    GPL  Copyright somebody
-github.com/anacrolix/sync  none-stated
 `,
 	}))
 	if err != nil {

@@ -13,6 +13,7 @@ type dht struct {
 	w       *world
 	holders []*holder
 	hostile int64 // seq that puts find in their way; 0: none
+	unknown bool  // no holders are known for asks
 	first   time.Duration
 	walk    time.Duration
 	puts    []Put // all puts, in order
@@ -68,6 +69,10 @@ func (n slotsOf) Get(q Query, each func(Item), done func(Health)) {
 	n.effect()
 	d := n.w.dht
 	d.gets = append(d.gets, q)
+	if q.Ask > 0 && d.unknown {
+		n.later(0, func() { done(Health{}) })
+		return
+	}
 	cost, wait := costWalk, d.walk
 	if q.Ask > 0 {
 		cost, wait = q.Ask, 20*time.Millisecond

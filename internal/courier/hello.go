@@ -270,19 +270,16 @@ func (p *peer) acceptHello(body []byte, from netip.AddrPort) {
 	if bound {
 		e.proven = now
 	}
-	// An answer is as long as what it answers, so nobody is sent more than they
-	// sent. One who answers may still lack our proof: the third leg brings it.
-	if !h.Answer || now.Sub(e.echoed) >= exchangeEvery {
-		p.sendHello(e, true)
+	if !h.Answer {
+		// A reply is as long as what it replies to, so nobody is sent more than
+		// they sent. Without proof from there it is a question in turn.
+		p.sendHello(e, now.Sub(e.proven) < proofLife)
 	}
 	if bound {
 		p.setSkew(time.UnixMilli(h.Time).Sub(now))
 		p.proved(e, now)
 	} else if h.Answer {
 		c.count("hello.stale")
-	} else if !p.online {
-		// The answer carries our nonce, and theirs comes back with it.
-		p.after(taskHello, time.Second)
 	}
 }
 

@@ -63,7 +63,10 @@ func (c *Courier) Publish(to crypto.Address, number uint64, asked, expiry time.T
 		}
 		o.stop()
 	}
-	o := &outRequest{c: c, to: to, number: number, asked: asked, expiry: expiry, hello: hello, first: true}
+	o := &outRequest{
+		c: c, to: to, number: number, asked: asked, expiry: expiry, hello: hello,
+		first: c.isReady || len(c.requests.out) < requestsAtOnce,
+	}
 	c.requests.out[to.ID] = o
 	if c.isReady {
 		o.put()

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	bellEvery     = 5 * time.Second  // known holders of today's and yesterday's bells are asked
-	bellEarly     = 2 * time.Second  // at first, when an Address has just been given away
+	bellEvery     = 5 * time.Second // known holders of today's and yesterday's bells are asked
+	bellEarly     = 2 * time.Second // at first, when an Address has just been given away
 	bellEarlyFor  = time.Minute
 	bellAsk       = 3                // that many of each
 	bellWalkFirst = 30 * time.Second // and looked for anew, at first soon: the

@@ -13,7 +13,9 @@ const (
 	requestRetry  = 10 * time.Second // after a put that reached too few; doubled each time
 	retryMax      = 5 * time.Minute  // up to this
 	networkWait   = 2 * time.Second  // after a change of networks
-	daySpread     = 5 * time.Minute  // not everybody puts at midnight; yesterday's is still read
+
+	requestsAtOnce = 16              // requests of an earlier run that are put at once at the start
+	daySpread      = 5 * time.Minute // not everybody puts at midnight; yesterday's is still read
 )
 
 // outRequest is one request of ours that is being put.
@@ -27,10 +29,11 @@ type outRequest struct {
 	day     crypto.Epoch // that bucket is of
 	bucket  uint32       // the random one; 0: to be drawn
 	retry   time.Duration
-	first   bool  // not put yet: somebody waits for it
-	again   Timer // of put
-	bell    Timer // of ring
-	ringing bool  // an announce is under way
+	raised  time.Time // when the fixed bucket was last put once more
+	first   bool      // not put yet: somebody waits for it
+	again   Timer     // of put
+	bell    Timer     // of ring
+	ringing bool      // an announce is under way
 	stopped bool
 }
 
@@ -86,9 +89,14 @@ func (o *outRequest) put() {
 	bucket := o.bucket
 	o.write(o.day, bucket, value, func(r PutResult) { o.placed(bucket, r) })
 	o.write(o.day, crypto.FixedBucket(c.self), value, func(r PutResult) {
-		// Requesters share this bucket: each stands there for a while.
-		if r.Newer > 0 {
+		// Requesters share this bucket: each stands there for a while. Ours
+		// goes above one whose clock is ahead.
+		if now := c.loop.Now(); r.Newer > 0 && !o.stopped {
 			c.rising.raise(c, uint64(r.Newer))
+			if r.Stored < fewestCopies && now.Sub(o.raised) >= requestEvery {
+				o.raised = now
+				o.putSoon(c.jitter(requestRetry))
+			}
 		}
 	})
 	o.first = false
@@ -141,16 +149,25 @@ func (o *outRequest) write(day crypto.Epoch, bucket uint32, value []byte, done f
 // minutes.
 func (o *outRequest) ring() {
 	c := o.c
-	if o.stopped || o.ringing || o.bucket == 0 || c.mute() {
+	if o.stopped || o.ringing || c.closing || c.closed {
 		return
 	}
-	o.ringing = true
+	if !c.loop.Now().Before(o.expiry) {
+		o.stop()
+		return
+	}
 	if o.bell != nil {
 		o.bell.Stop()
 	}
+	if c.mute() || o.bucket == 0 {
+		o.bell = c.loop.After(c.jitter(retryMax), o.ring)
+		return
+	}
+	o.ringing = true
 	c.budget.spend(costPut)
 	c.count("request.announce")
-	bell, bucket := o.to.RequestBell(o.day), o.bucket
+	day, bucket := o.day, o.bucket
+	bell := o.to.RequestBell(day)
 	c.then(func() {
 		c.slots.Announce(bell, uint16(bucket), func(h Health) {
 			o.ringing = false
@@ -162,7 +179,7 @@ func (o *outRequest) ring() {
 				every = requestRetry
 			}
 			o.bell = c.loop.After(c.jitter(every), o.ring)
-			if o.bucket != bucket {
+			if o.day != day || o.bucket != bucket {
 				o.ring() // another was drawn meanwhile
 			}
 		})

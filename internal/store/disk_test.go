@@ -385,7 +385,7 @@ func FuzzOpenRow(f *testing.F) {
 			return
 		}
 		if reseal { // what lies behind the seal is reached, too
-			sealed = k.seal(sealed, rowAD(table, address))
+			sealed = k.seal.Seal(nil, rowAD(table, address), sealed)
 		}
 		owner, key, value, err := k.openRow(table, address, sealed)
 		if err != nil {

@@ -214,7 +214,7 @@ func (p *Prekeys) encode(list []Prekey) []byte {
 	header = binary.BigEndian.AppendUint32(header, format)
 	header = append(header, p.salt...)
 	header = append(header, p.keys.check...)
-	data := append(header, p.keys.seal(plain, header)...)
+	data := append(header, p.keys.seal.Seal(nil, header, plain)...)
 	clear(plain)
 	return data
 }
@@ -244,8 +244,8 @@ func (p *Prekeys) decode(key, data []byte) error {
 	if !p.keys.fits(data[versionEnd+saltSize : prekeysHeader]) {
 		return fmt.Errorf("%w: %s was made with another", ErrWrongKey, p.path)
 	}
-	plain, ok := p.keys.open(data[prekeysHeader:], data[:prekeysHeader:prekeysHeader])
-	if !ok || len(plain)%prekeySize != 0 || len(plain)/prekeySize > MaxPrekeys {
+	plain, err := p.keys.seal.Open(nil, data[:prekeysHeader:prekeysHeader], data[prekeysHeader:])
+	if err != nil || len(plain)%prekeySize != 0 || len(plain)/prekeySize > MaxPrekeys {
 		return damaged("does not open")
 	}
 	for b := plain; len(b) > 0; b = b[prekeySize:] {

@@ -2,14 +2,12 @@ package store
 
 import (
 	"bytes"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 
-	"golang.org/x/crypto/chacha20poly1305"
+	"github.com/gocarrier/carrier/crypto"
 )
 
 const (
@@ -21,9 +19,9 @@ const (
 // keys are what the at-rest key becomes for one file. They do not change and
 // are safe for concurrent use.
 type keys struct {
-	mask  []byte      // of the PRF over owners
-	aead  cipher.AEAD // seals rows and prekeys
-	check []byte      // stands in the file in clear and tells a wrong key
+	mask  []byte     // of the PRF over owners
+	seal  crypto.Key // of rows and prekeys
+	check []byte     // stands in the file in clear and tells a wrong key
 }
 
 // deriveKeys separates the keys of one file from those of every other by its
@@ -45,11 +43,11 @@ func deriveKeys(secret, salt []byte, file string) (*keys, error) {
 		return key
 	}
 	k := &keys{mask: expand("mask", sha256.Size), check: expand("check", checkSize)}
-	seal := expand("seal", chacha20poly1305.KeySize)
+	seal := expand("seal", crypto.KeySize)
 	if err != nil {
 		return nil, fmt.Errorf("derive at-rest keys: %w", err)
 	}
-	if k.aead, err = chacha20poly1305.NewX(seal); err != nil {
+	if k.seal, err = crypto.KeyFromBytes(seal); err != nil {
 		return nil, fmt.Errorf("derive at-rest keys: %w", err)
 	}
 	return k, nil
@@ -68,29 +66,13 @@ func (k *keys) address(table string, owner, key []byte) []byte {
 	return append(sum[:maskSize], key...)
 }
 
-// seal returns nonce ‖ ciphertext of plain.
-func (k *keys) seal(plain, ad []byte) []byte {
-	out := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
-	rand.Read(out) // never fails
-	return k.aead.Seal(out, out[:chacha20poly1305.NonceSizeX], plain, ad)
-}
-
-// open undoes seal.
-func (k *keys) open(sealed, ad []byte) ([]byte, bool) {
-	if len(sealed) < chacha20poly1305.NonceSizeX+chacha20poly1305.Overhead {
-		return nil, false
-	}
-	plain, err := k.aead.Open(nil, sealed[:chacha20poly1305.NonceSizeX], sealed[chacha20poly1305.NonceSizeX:], ad)
-	return plain, err == nil
-}
-
 // sealRow returns the bbolt value of a row that stands at an address.
 func (k *keys) sealRow(table string, address, owner, value []byte) []byte {
 	plain := make([]byte, 0, 1+len(owner)+len(value))
 	plain = append(plain, byte(len(owner)))
 	plain = append(plain, owner...)
 	plain = append(plain, value...)
-	return k.seal(plain, rowAD(table, address))
+	return k.seal.Seal(nil, rowAD(table, address), plain)
 }
 
 // openRow returns owner, key and value of what stands at an address of a
@@ -103,8 +85,8 @@ func (k *keys) openRow(table string, address, sealed []byte) (owner, key, value 
 	if len(address) < maskSize {
 		return bad("has no owner mask")
 	}
-	plain, ok := k.open(sealed, rowAD(table, address))
-	if !ok {
+	plain, err := k.seal.Open(nil, rowAD(table, address), sealed)
+	if err != nil {
 		return bad("does not open")
 	}
 	if len(plain) == 0 || (plain[0] != 0 && plain[0] != OwnerSize) || len(plain) < 1+int(plain[0]) {
