@@ -92,6 +92,11 @@ type engine struct {
 // post queues f for the loop's next turn. It never blocks. After the loop has
 // ended f is dropped.
 func (e *engine) post(f func()) {
+	select {
+	case <-e.done:
+		return
+	default:
+	}
 	e.queueMu.Lock()
 	e.queue = append(e.queue, f)
 	e.queueMu.Unlock()
@@ -301,9 +306,15 @@ func (e *engine) spawn(f func()) {
 // shut is Node.Close: it ends the loop and everything under it, and returns
 // when all goroutines have gone.
 func (e *engine) shut() error {
-	e.cancel(errClosed)
-	<-e.done
-	e.shutOnce.Do(func() { e.shutErr = e.release() })
+	e.shutOnce.Do(func() {
+		e.post(func() { // for the last turn
+			e.inbox.flush()
+			e.saveTable()
+		})
+		e.cancel(errClosed)
+		<-e.done
+		e.shutErr = e.release()
+	})
 	return e.shutErr
 }
 
@@ -330,11 +341,7 @@ func (e *engine) release() error {
 // shutdown is Node.Shutdown.
 func (e *engine) shutdown(ctx context.Context) error {
 	said := make(chan struct{})
-	e.post(func() {
-		e.saveTable()
-		e.inbox.flush()
-		e.courier.Shutdown(func() { close(said) })
-	})
+	e.post(func() { e.courier.Shutdown(func() { close(said) }) })
 	var err error
 	select {
 	case <-said:

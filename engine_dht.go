@@ -31,13 +31,13 @@ func (s slots) Get(q courier.Query, each func(courier.Item), done func(courier.H
 // Put implements courier.Slots.
 func (s slots) Put(p courier.Put, done func(courier.PutResult)) {
 	s.run("put", func(ctx context.Context) func() {
-		put := dht.Put{Key: p.Key, Salt: []byte(p.Salt), Value: p.Value, Seq: p.Seq, Direct: p.Direct}
+		put := dht.Put{Key: p.Key, Salt: []byte(p.Salt), Value: p.Value, Seq: p.Seq, Direct: p.Direct, Not: p.Not}
 		if p.Seen != nil {
 			put.Seen = func(item dht.Item) { s.e.post(func() { p.Seen(fromItem(item)) }) }
 		}
 		result, err := s.e.dht.Put(ctx, put)
 		s.failed("put", err)
-		return func() { done(fromPut(result)) }
+		return func() { done(fromPut(result, err)) }
 	})
 }
 
@@ -46,7 +46,7 @@ func (s slots) Reput(item courier.Item, done func(courier.PutResult)) {
 	s.run("reput", func(ctx context.Context) func() {
 		result, err := s.e.dht.Reput(ctx, toItem(item))
 		s.failed("reput", err)
-		return func() { done(fromPut(result)) }
+		return func() { done(fromPut(result, err)) }
 	})
 }
 
@@ -148,6 +148,17 @@ func fromHealth(h dht.Health) courier.Health {
 	return courier.Health{Asked: h.Asked, Answered: h.Answered}
 }
 
-func fromPut(r dht.PutResult) courier.PutResult {
-	return courier.PutResult{Asked: r.Asked, Answered: r.Answered, Stored: r.Stored, Newer: r.Newer}
+// storedCopies is from how many copies on an item counts as stored, whoever
+// else answered.
+const storedCopies = 8
+
+// errFewCopies says that a put is to be tried again: there are nodes that could
+// hold the item and do not.
+var errFewCopies = errors.New("too few copies")
+
+func fromPut(r dht.PutResult, err error) courier.PutResult {
+	if err == nil && r.Stored < storedCopies && !r.All {
+		err = errFewCopies
+	}
+	return courier.PutResult{Asked: r.Asked, Answered: r.Answered, Stored: r.Stored, Newer: r.Newer, Err: err}
 }

@@ -174,10 +174,11 @@ func (f *family) missed(addr netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.silent++
-	if now.Sub(f.answered) < aliveFor {
-		f.dead.put(addr, now)
-		f.table.unanswered(addr)
+	if at, ok := f.dead.get(addr); ok && now.Sub(at) < deadFor || now.Sub(f.answered) >= aliveFor {
+		return // counts once a minute, and never in an outage of ours
 	}
+	f.dead.put(addr, now)
+	f.table.unanswered(addr)
 }
 
 // isDead says whether addr did not answer a moment ago.

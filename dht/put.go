@@ -32,6 +32,9 @@ type Put struct {
 	// Direct writes to the nodes known from a walk in the last minutes, in one
 	// round trip, and walks only if fewer than 8 of them take the item.
 	Direct bool
+	// Not are addresses of nodes whose copies do not count, because whoever the
+	// item is for may sit there; they are written all the same.
+	Not []netip.AddrPort
 	// Seen, if set, is called for every valid item that the walk reads under this
 	// key and salt, of whatever sequence number: an earlier value of ours, or
 	// another writer's. It runs on Put's goroutine. A direct put reads nothing.
@@ -60,6 +63,9 @@ type PutResult struct {
 	// none. Then nothing, or nothing more, was written: put again with Newer + 1
 	// or more.
 	Newer int64
+	// All says that every node near the item that answered the last walk holds
+	// it: where fewer than 8 copies were made, there is no place for more.
+	All bool
 }
 
 // Put signs a mutable item (BEP 44) and writes it to the nodes closest to its
@@ -82,7 +88,7 @@ func (n *Node) Put(ctx context.Context, put Put) (PutResult, error) {
 	item := Item{Salt: put.Salt, Value: put.Value, Seq: put.Seq}
 	copy(item.Key[:], put.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
 	copy(item.Sig[:], ed25519.Sign(put.Key, signed(put.Salt, put.Seq, appendString(nil, put.Value))))
-	return n.write(ctx, item, put.Direct, put.Seen)
+	return n.write(ctx, item, put)
 }
 
 // Reput writes an item that was read, as its reader: anyone may, and it keeps
@@ -92,7 +98,7 @@ func (n *Node) Reput(ctx context.Context, item Item) (PutResult, error) {
 	if !item.verify() {
 		return PutResult{}, fmt.Errorf("put of an item whose signature is not valid: %w", ErrInvalid)
 	}
-	return n.write(ctx, item, false, nil)
+	return n.write(ctx, item, Put{})
 }
 
 // writing is a put under way.
@@ -100,13 +106,15 @@ type writing struct {
 	node   *Node
 	item   Item
 	seen   func(Item)
+	not    []netip.AddrPort
 	target nodeID
 	stored map[netip.AddrPort]bool // those that took the item
 	all    bool                    // the last walk ended with every node that answered among them
 	result PutResult
 }
 
-func (n *Node) write(ctx context.Context, item Item, direct bool, seen func(Item)) (PutResult, error) {
+// write writes an item in the way that put says.
+func (n *Node) write(ctx context.Context, item Item, put Put) (PutResult, error) {
 	if len(item.Value) > MaxValue || len(item.Salt) > MaxSalt || item.Seq < 0 {
 		return PutResult{}, fmt.Errorf("put of %d bytes with a salt of %d and sequence number %d: the limits are %d, %d and not negative: %w",
 			len(item.Value), len(item.Salt), item.Seq, MaxValue, MaxSalt, ErrInvalid)
@@ -117,24 +125,24 @@ func (n *Node) write(ctx context.Context, item Item, direct bool, seen func(Item
 	}
 	defer end()
 	w := &writing{
-		node: n, item: item, seen: seen, target: target(item.Key, item.Salt),
+		node: n, item: item, seen: put.Seen, not: put.Not, target: target(item.Key, item.Salt),
 		stored: make(map[netip.AddrPort]bool),
 	}
-	if direct {
+	if put.Direct {
 		w.direct(ctx)
 	}
 	for _, width := range []int{putWidth, putWider} {
-		if len(w.stored) >= putAim || w.result.Newer != 0 || ctx.Err() != nil || w.walk(ctx, width) {
+		if w.copies() >= putAim || w.result.Newer != 0 || ctx.Err() != nil || w.walk(ctx, width) {
 			break // in the last case another walk would find nobody else
 		}
 	}
-	w.result.Stored = len(w.stored)
+	w.result.Stored, w.result.All = w.copies(), w.all
 	return w.result, w.err(ctx)
 }
 
 // err says whether the item counts as stored.
 func (w *writing) err(ctx context.Context) error {
-	stored := len(w.stored)
+	stored := w.copies()
 	switch {
 	case w.result.Newer == 0 && (stored >= putEnough || stored > 0 && w.all):
 		return nil
@@ -181,7 +189,7 @@ func (w *writing) walk(ctx context.Context, width int) bool {
 	if err != nil || w.result.Newer != 0 {
 		return false
 	}
-	for nodes := f.closest; len(w.stored) < putAim && len(nodes) > 0 && ctx.Err() == nil; {
+	for nodes := f.closest; w.copies() < putAim && len(nodes) > 0 && ctx.Err() == nil; {
 		step := nodes[:min(len(nodes), putMost)]
 		nodes = nodes[len(step):]
 		w.store(ctx, step)
@@ -191,6 +199,17 @@ func (w *writing) walk(ctx context.Context, width int) bool {
 	}
 	w.all = !slices.ContainsFunc(f.closest, func(h holder) bool { return !w.stored[h.addr] })
 	return w.all && !f.missed
+}
+
+// copies is how many of the nodes that took the item count.
+func (w *writing) copies() int {
+	n := len(w.stored)
+	for _, addr := range w.not {
+		if w.stored[addr] {
+			n--
+		}
+	}
+	return n
 }
 
 // ours says whether an item that was read is the one that we write.

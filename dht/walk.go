@@ -94,6 +94,8 @@ type walker struct {
 	list    []*candidate // nearest first
 	seen    map[netip.AddrPort]*candidate
 	result  found
+
+	desperate bool // nodes that did not answer a moment ago are asked, too
 }
 
 // event is what a query of a walk reports: that it is overdue, or its end.
@@ -164,8 +166,15 @@ func (w *walker) begin() {
 			w.add(h.contact)
 		}
 	}
-	for _, c := range w.family.closest(w.target, walkSeeds) {
+	seeds := w.family.closest(w.target, walkSeeds)
+	for _, c := range seeds {
 		w.add(c)
+	}
+	if len(w.list) == 0 { // better to ask those that were dead a moment ago than nobody
+		w.desperate = true
+		for _, c := range seeds {
+			w.add(c)
+		}
 	}
 }
 
@@ -174,7 +183,7 @@ func (w *walker) add(c contact) {
 	if w.seen[c.addr] != nil || len(w.list) >= maxListed {
 		return
 	}
-	if w.only == nil && w.family.isDead(c.addr) {
+	if w.only == nil && !w.desperate && w.family.isDead(c.addr) {
 		w.result.missed = true
 		return
 	}

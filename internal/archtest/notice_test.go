@@ -23,7 +23,6 @@ func TestCheckNotice(t *testing.T) {
 	for _, name := range []string{"good", "moved", "viral", "bare", "strange"} {
 		linked = append(linked, Module{"example.org/" + name, filepath.Join(sources, name)})
 	}
-	linked = append(linked, Module{"github.com/anacrolix/sync", filepath.Join(sources, "sync")})
 
 	tree, err := Open(write(t, map[string]string{
 		"crypto/crypto.go": "package crypto\n",
