@@ -113,7 +113,7 @@ func (h handler) OnProfile(from crypto.ID, p *wire.Profile) {
 func (h handler) OnMail(from crypto.ID, m *wire.Mail, via courier.Via) bool {
 	bond := h.e.bond(from)
 	if bond == 0 || m.Bond != bond {
-		h.e.counters.add("engine.dropped.mail.bond", 1)
+		h.e.counters.add("engine.dropped.mail.bond")
 		return m.Bond < bond // else it may be taken when we know of its bond
 	}
 	return h.e.receiveMail(h.e.box(from), m, via)
@@ -123,7 +123,7 @@ func (h handler) OnMail(from crypto.ID, m *wire.Mail, via courier.Via) bool {
 func (h handler) OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt) {
 	box := h.e.mail[from]
 	if box == nil || bond == 0 || bond != h.e.bond(from) {
-		h.e.counters.add("engine.dropped.receipt.bond", 1)
+		h.e.counters.add("engine.dropped.receipt.bond")
 		return
 	}
 	box.peer.Receipt(h.e.Now(), r)

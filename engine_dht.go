@@ -74,7 +74,7 @@ func (s slots) Peers(infohash [20]byte, ask int, each func(netip.AddrPort), done
 const operationTimeout = 30 * time.Second
 
 func (s slots) run(name string, op func(ctx context.Context) (done func())) {
-	s.e.counters.add("engine.dht."+name, 1)
+	s.e.counters.add("engine.dht."+name)
 	s.e.spawn(func() {
 		ctx, cancel := context.WithTimeout(s.e.ctx, operationTimeout)
 		defer cancel()
@@ -88,7 +88,7 @@ func (s slots) failed(name string, err error) {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
 		return
 	}
-	s.e.counters.add("engine.dht."+name+".failed", 1)
+	s.e.counters.add("engine.dht."+name+".failed")
 	s.e.log.Debug("DHT operation failed", "op", name, "err", err)
 }
 

@@ -98,13 +98,13 @@ type counters struct {
 	m  map[string]uint64
 }
 
-func (c *counters) add(name string, n uint64) {
+func (c *counters) add(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.m == nil {
 		c.m = map[string]uint64{}
 	}
-	c.m[name] += n
+	c.m[name]++
 }
 
 func (c *counters) all() map[string]uint64 {

@@ -120,7 +120,7 @@ func listenError(address string, err error) error {
 func (e *engine) receive(b []byte, from netip.AddrPort) {
 	if e.datagramsQueued.Add(1) > maxQueuedDatagrams {
 		e.datagramsQueued.Add(-1)
-		e.counters.add("engine.dropped.datagram.queue", 1)
+		e.counters.add("engine.dropped.datagram.queue")
 		return
 	}
 	packet := slices.Clone(b)
@@ -140,7 +140,7 @@ func (e *engine) Send(b []byte, to netip.AddrPort) {
 			return
 		}
 	}
-	e.counters.add("engine.dropped.datagram.family", 1)
+	e.counters.add("engine.dropped.datagram.family")
 }
 
 // localAddrs returns where the sockets listen; a socket on all interfaces

@@ -153,7 +153,8 @@ func storeError(dir string, err error) error {
 	return &Error{Op: "start", What: dir, Err: err}
 }
 
-func (e *engine) nodeRow(name string) []byte       { return e.Get(tableNode, crypto.ID{}, []byte(name)) }
+func (e *engine) nodeRow(name string) []byte { return e.Get(tableNode, crypto.ID{}, []byte(name)) }
+
 func (e *engine) putNodeRow(name string, b []byte) { e.Put(tableNode, crypto.ID{}, []byte(name), b) }
 
 // loadMeta reads who this node is, or makes it at the first start.

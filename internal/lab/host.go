@@ -197,11 +197,10 @@ func (h *Host) open(network string, at, remote netip.AddrPort) (*Conn, error) {
 	if a := c.local.Addr(); !a.IsUnspecified() && !h.local(a) {
 		return nil, os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)
 	}
-	port, ok := c.local.Port(), true
+	port := c.local.Port()
+	ok := !h.taken(port, c)
 	if port == 0 {
 		port, ok = h.freePort(c)
-	} else {
-		ok = !h.taken(port, c)
 	}
 	if !ok {
 		return nil, os.NewSyscallError("bind", syscall.EADDRINUSE)

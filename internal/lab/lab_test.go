@@ -34,10 +34,10 @@ type line struct {
 }
 
 // onLine runs f in a bubble with a network whose default link is l.
-func onLine(t *testing.T, seed uint64, l Link, f func(*testing.T, *line)) {
+func onLine(t *testing.T, l Link, f func(*testing.T, *line)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := New(Options{Seed: seed, Default: l, ReceiveBuffer: 1 << 30})
+		n := New(Options{Seed: 1, Default: l, ReceiveBuffer: 1 << 30})
 		defer n.Close()
 		f(t, &line{n, listen(t, n.Host(addrA), "udp4", ":0"), listen(t, n.Host(addrB), "udp4", ":7"), time.Now()})
 	})
@@ -69,7 +69,7 @@ func (l *line) receive(t *testing.T) []arrived {
 }
 
 func TestDelay(t *testing.T) {
-	onLine(t, 1, Link{Delay: 50 * time.Millisecond}, func(t *testing.T, l *line) {
+	onLine(t, Link{Delay: 50 * time.Millisecond}, func(t *testing.T, l *line) {
 		for i := range 3 {
 			l.send(t, i, 100)
 		}
@@ -83,7 +83,7 @@ func TestDelay(t *testing.T) {
 }
 
 func TestPerfectLinkDeliversAtOnce(t *testing.T) {
-	onLine(t, 1, Link{}, func(t *testing.T, l *line) {
+	onLine(t, Link{}, func(t *testing.T, l *line) {
 		l.send(t, 7, 100)
 		if got := l.Stats().Delivered; got != 1 {
 			t.Errorf("%d delivered when WriteTo returns, want 1", got)
@@ -95,7 +95,7 @@ func TestPerfectLinkDeliversAtOnce(t *testing.T) {
 }
 
 func TestJitterNeverReorders(t *testing.T) {
-	onLine(t, 1, Link{Delay: 10 * time.Millisecond, Jitter: 20 * time.Millisecond}, func(t *testing.T, l *line) {
+	onLine(t, Link{Delay: 10 * time.Millisecond, Jitter: 20 * time.Millisecond}, func(t *testing.T, l *line) {
 		all := make(chan []arrived)
 		go func() { all <- l.receive(t) }()
 		for i := range 500 {
@@ -111,7 +111,7 @@ func TestJitterNeverReorders(t *testing.T) {
 			t.Errorf("took %v to %v, want nearly 10 to 30 ms", low, high)
 		}
 	})
-	onLine(t, 1, Link{Jitter: 20 * time.Millisecond}, func(t *testing.T, l *line) {
+	onLine(t, Link{Jitter: 20 * time.Millisecond}, func(t *testing.T, l *line) {
 		for i := range 500 {
 			l.send(t, i, 100)
 			time.Sleep(time.Millisecond)
@@ -138,7 +138,7 @@ func TestChances(t *testing.T) {
 		}
 	}
 	run := func(t *testing.T, l Link, check func(*testing.T, []arrived, Stats)) {
-		onLine(t, 1, l, func(t *testing.T, l *line) {
+		onLine(t, l, func(t *testing.T, l *line) {
 			for i := range total {
 				l.send(t, i, 10)
 				time.Sleep(time.Millisecond)
@@ -189,7 +189,7 @@ func TestChances(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
-	onLine(t, 1, Link{Delay: 10 * time.Millisecond, Rate: 100_000}, func(t *testing.T, l *line) {
+	onLine(t, Link{Delay: 10 * time.Millisecond, Rate: 100_000}, func(t *testing.T, l *line) {
 		for i := range 5 {
 			l.send(t, i, 1000)
 		}
@@ -201,7 +201,7 @@ func TestRate(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	onLine(t, 1, Link{Rate: 100_000, Queue: 3000}, func(t *testing.T, l *line) {
+	onLine(t, Link{Rate: 100_000, Queue: 3000}, func(t *testing.T, l *line) {
 		for i := range 10 {
 			l.send(t, i, 1000)
 		}
@@ -216,7 +216,7 @@ func TestQueue(t *testing.T) {
 			t.Errorf("got %v, want the large one", got)
 		}
 	})
-	onLine(t, 1, Link{Rate: 1000}, func(t *testing.T, l *line) {
+	onLine(t, Link{Rate: 1000}, func(t *testing.T, l *line) {
 		for i := range 100 {
 			l.send(t, i, 1024)
 		}
@@ -227,7 +227,7 @@ func TestQueue(t *testing.T) {
 }
 
 func TestSetLinkIsForOneDirection(t *testing.T) {
-	onLine(t, 1, Link{Delay: 10 * time.Millisecond}, func(t *testing.T, l *line) {
+	onLine(t, Link{Delay: 10 * time.Millisecond}, func(t *testing.T, l *line) {
 		l.SetLink(addrA, addrB, Link{Delay: time.Second})
 		l.send(t, 1, 4)
 		if got, want := l.receive(t), []arrived{{1, time.Second}}; !reflect.DeepEqual(got, want) {
@@ -269,7 +269,7 @@ func TestShortcutKeepsOrder(t *testing.T) {
 }
 
 func TestPartition(t *testing.T) {
-	onLine(t, 1, Link{Delay: time.Second}, func(t *testing.T, l *line) {
+	onLine(t, Link{Delay: time.Second}, func(t *testing.T, l *line) {
 		c := listen(t, l.Host(addrC), "udp4", ":1")
 		reaches := func(from udpConn) bool {
 			from.WriteToUDPAddrPort(make([]byte, 4), netip.AddrPortFrom(addrB, 7))
@@ -304,7 +304,7 @@ func TestPartition(t *testing.T) {
 }
 
 func TestDown(t *testing.T) {
-	onLine(t, 1, Link{Delay: time.Second}, func(t *testing.T, l *line) {
+	onLine(t, Link{Delay: time.Second}, func(t *testing.T, l *line) {
 		b := l.Host(addrB)
 		l.send(t, 1, 4)
 		b.Down()
@@ -330,7 +330,7 @@ func TestTapSeesAll(t *testing.T) {
 		from, to netip.AddrPort
 		b        string
 	}
-	onLine(t, 1, Link{Loss: 1}, func(t *testing.T, l *line) {
+	onLine(t, Link{Loss: 1}, func(t *testing.T, l *line) {
 		var got []seen
 		l.Tap(func(from, to netip.AddrPort, b []byte) { got = append(got, seen{from, to, string(b)}) })
 		from := netip.AddrPortFrom(addrA, uint16(l.from.LocalAddr().(*net.UDPAddr).Port))

@@ -13,8 +13,10 @@ const (
 	Data                    // 0xC0-0xC7: a link's data packet
 	Envelope                // 0xC8-0xCB: a sealed envelope
 	Handshake               // 0xCC: a link's handshake, attempt id and DTLS record
-	kinds
 )
+
+// kinds is the number of kinds; they are 0 to kinds-1.
+const kinds = 6
 
 // KindOf tells the kind of a datagram by its first byte; false if it is of none.
 func KindOf(first byte) (Kind, bool) {

@@ -47,7 +47,7 @@ func arrivals(s Stats) (n uint64) {
 
 // fates sums up what became of them; heard is how many a listener got.
 func fates(s Stats, heard uint64) (n uint64) {
-	for k := range kinds {
+	for k := range Kind(kinds) {
 		n += s.Unheard[k] + s.QueueFull[k]
 	}
 	return n + s.Unknown + s.Empty + s.NotTURN + heard
@@ -116,7 +116,7 @@ func FuzzDispatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, listen bool) {
 		s := new(Socket)
 		var heard uint64
-		for k := range kinds {
+		for k := range Kind(kinds) {
 			if listen {
 				s.Handle(k, func(got []byte, from netip.AddrPort) {
 					heard++

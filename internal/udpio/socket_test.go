@@ -321,6 +321,7 @@ func (c *scripted) WriteTo(b []byte, to net.Addr) (int, error) {
 	c.sent = append(c.sent, to.(*net.UDPAddr).AddrPort())
 	return len(b), nil
 }
+
 func (c *scripted) Close() error                     { c.once.Do(func() { close(c.closed) }); return nil }
 func (c *scripted) SetDeadline(time.Time) error      { return nil }
 func (c *scripted) SetReadDeadline(time.Time) error  { return nil }
@@ -462,7 +463,7 @@ func TestIdleSocketIsOneGoroutine(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	s := open(t, OS{})
-	for k := range kinds {
+	for k := range Kind(kinds) {
 		s.Conn(k)
 	}
 	if got := settled(before + 1); got != before+1 {

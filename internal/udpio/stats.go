@@ -33,7 +33,7 @@ func (s Stats) Counters() map[string]uint64 {
 		put(name+".packets", t.Packets)
 		put(name+".bytes", t.Bytes)
 	}
-	for k := range kinds {
+	for k := range Kind(kinds) {
 		traffic("received."+k.String(), s.Received[k])
 		traffic("sent."+k.String(), s.Sent[k])
 		put("dropped.unheard."+k.String(), s.Unheard[k])
@@ -92,7 +92,7 @@ func (c *counters) stats() Stats {
 		ReadErrors:  c.readErrors.Load(),
 		WriteErrors: c.writeErrors.Load(),
 	}
-	for k := range kinds {
+	for k := range Kind(kinds) {
 		s.Received[k], s.Sent[k] = c.received[k].load(), c.sent[k].load()
 		s.Unheard[k], s.QueueFull[k] = c.unheard[k].Load(), c.queueFull[k].Load()
 	}
