@@ -86,7 +86,8 @@ type engine struct {
 	friendsAt  *timer                 // when friendship wants to be advanced
 	friendsDue bool                   // it was, or is new
 	prekeys    *prekeys
-	connected  bool
+	connected  bool      // the DHT answers
+	answered   time.Time // when it last did
 }
 
 // post queues f for the loop's next turn. It never blocks. After the loop has
@@ -315,7 +316,7 @@ func (e *engine) shut() error {
 		})
 		e.cancel(errClosed)
 		<-e.done
-		e.shutErr = e.release()
+		e.shutErr = errors.Join(e.release(), e.cause())
 	})
 	return e.shutErr
 }
@@ -336,7 +337,6 @@ func (e *engine) release() error {
 	if e.store != nil {
 		errs = append(errs, e.store.Close())
 	}
-	errs = append(errs, e.cause())
 	return errors.Join(errs...)
 }
 

@@ -19,77 +19,92 @@ var _ courier.Slots = slots{}
 
 // Get implements courier.Slots.
 func (s slots) Get(q courier.Query, each func(courier.Item), done func(courier.Health)) {
-	s.run("get", func(ctx context.Context) func() {
+	s.run("get", func(ctx context.Context) (func(), dht.Health, error) {
 		health, err := s.e.dht.Get(ctx, dht.Query{Key: q.Key, Salt: []byte(q.Salt), Newer: q.Newer, Ask: q.Ask}, func(item dht.Item) {
 			s.e.post(func() { each(fromItem(item)) })
 		})
-		s.failed("get", err)
-		return func() { done(fromHealth(health)) }
+		return func() { done(fromHealth(health)) }, health, err
 	})
 }
 
 // Put implements courier.Slots.
 func (s slots) Put(p courier.Put, done func(courier.PutResult)) {
-	s.run("put", func(ctx context.Context) func() {
+	s.run("put", func(ctx context.Context) (func(), dht.Health, error) {
 		put := dht.Put{Key: p.Key, Salt: []byte(p.Salt), Value: p.Value, Seq: p.Seq, Direct: p.Direct, Not: p.Not}
 		if p.Seen != nil {
 			put.Seen = func(item dht.Item) { s.e.post(func() { p.Seen(fromItem(item)) }) }
 		}
 		result, err := s.e.dht.Put(ctx, put)
-		s.failed("put", err)
-		return func() { done(fromPut(result, err)) }
+		return func() { done(fromPut(result, err)) }, result.Health, err
 	})
 }
 
 // Reput implements courier.Slots.
 func (s slots) Reput(item courier.Item, done func(courier.PutResult)) {
-	s.run("reput", func(ctx context.Context) func() {
+	s.run("reput", func(ctx context.Context) (func(), dht.Health, error) {
 		result, err := s.e.dht.Reput(ctx, toItem(item))
-		s.failed("reput", err)
-		return func() { done(fromPut(result, err)) }
+		return func() { done(fromPut(result, err)) }, result.Health, err
 	})
 }
 
 // Announce implements courier.Slots.
 func (s slots) Announce(infohash [20]byte, port uint16, done func(courier.Health)) {
-	s.run("announce", func(ctx context.Context) func() {
+	s.run("announce", func(ctx context.Context) (func(), dht.Health, error) {
 		health, err := s.e.dht.Announce(ctx, infohash, port)
-		s.failed("announce", err)
-		return func() { done(fromHealth(health)) }
+		return func() { done(fromHealth(health)) }, health, err
 	})
 }
 
 // Peers implements courier.Slots.
 func (s slots) Peers(infohash [20]byte, ask int, each func(netip.AddrPort), done func(courier.Health)) {
-	s.run("peers", func(ctx context.Context) func() {
+	s.run("peers", func(ctx context.Context) (func(), dht.Health, error) {
 		health, err := s.e.dht.Peers(ctx, infohash, ask, func(peer netip.AddrPort) {
 			s.e.post(func() { each(peer) })
 		})
-		s.failed("peers", err)
-		return func() { done(fromHealth(health)) }
+		return func() { done(fromHealth(health)) }, health, err
 	})
 }
 
-// operationTimeout ends a DHT operation that its own rules did not end.
-const operationTimeout = 30 * time.Second
+const (
+	// operationTimeout ends a DHT operation that its own rules did not end.
+	operationTimeout = 30 * time.Second
+	// silence is how long nothing answers until the DHT counts as lost.
+	silence = 30 * time.Second
+)
 
-func (s slots) run(name string, op func(ctx context.Context) (done func())) {
-	s.e.counters.add("engine.dht."+name)
-	s.e.spawn(func() {
-		ctx, cancel := context.WithTimeout(s.e.ctx, operationTimeout)
+// run starts an operation. What follows from its failure is in the numbers of
+// its result.
+func (s slots) run(name string, op func(ctx context.Context) (done func(), health dht.Health, err error)) {
+	e := s.e
+	e.counters.add("engine.dht." + name)
+	e.spawn(func() {
+		ctx, cancel := context.WithTimeout(e.ctx, operationTimeout)
 		defer cancel()
-		s.e.post(op(ctx))
+		done, health, err := op(ctx)
+		if err != nil && e.ctx.Err() == nil {
+			e.counters.add("engine.dht." + name + ".failed")
+			e.log.Debug("DHT operation failed", "op", name, "err", err)
+		}
+		e.post(func() {
+			e.heard(health)
+			done()
+		})
 	})
 }
 
-// failed notes an operation that did not succeed. What follows from it is in
-// the numbers of its result.
-func (s slots) failed(name string, err error) {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
+// heard follows by the operations whether the DHT still answers. Loop only.
+func (e *engine) heard(h dht.Health) {
+	now := e.Now()
+	if h.Answered > 0 {
+		e.answered = now
+	}
+	connected := now.Sub(e.answered) < silence
+	if e.connected == connected {
 		return
 	}
-	s.e.counters.add("engine.dht."+name+".failed")
-	s.e.log.Debug("DHT operation failed", "op", name, "err", err)
+	e.connected = connected
+	e.log.Info("DHT", "connected", connected)
+	e.Then(func() { e.publish(Connected{Connected: connected}, "") })
 }
 
 // join finds the DHT and reports when it first answers; the DHT goes on trying
@@ -105,12 +120,9 @@ func (e *engine) join() {
 		return
 	}
 	e.post(func() {
-		e.connected = true
+		e.heard(dht.Health{Answered: 1})
 		e.courier.Ready()
-		e.Then(func() {
-			close(e.ready)
-			e.publish(Connected{Connected: true}, "")
-		})
+		e.Then(func() { close(e.ready) })
 	})
 }
 

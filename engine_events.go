@@ -56,9 +56,10 @@ func (e *engine) events(ctx context.Context) iter.Seq[Event] {
 	if err != nil {
 		return func(func(Event) bool) {}
 	}
-	context.AfterFunc(ctx, func() { queue.Discard(ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { queue.Discard(ctx.Err()) })
 	return func(yield func(Event) bool) {
 		defer queue.Discard(nil)
+		defer stop() // ctx may live on
 		for {
 			ev, lagged, err := queue.Next(ctx)
 			if err != nil {
@@ -130,7 +131,7 @@ func (e *engine) stats() map[string]uint64 {
 		for _, box := range e.mail {
 			add("delivery.", box.counters())
 		}
-		add("friendship.", e.friendship.Stats())
+		add("", e.friendship.Stats()) // these carry their room in their names
 	})
 	return all
 }
