@@ -70,20 +70,12 @@ func (h handler) Bond(to crypto.ID) uint64 {
 	return p.Bond
 }
 
-// bond is the bond of a friend; 0 of anybody else and of the blocked.
-func (e *engine) bond(id crypto.ID) uint64 {
-	if p, _ := e.friendship.Person(id); !p.Blocked {
-		return p.Bond
-	}
-	return 0
-}
-
 // OnState implements courier.Handler.
 func (h handler) OnState(from crypto.ID, s *wire.State) {
 	e := h.e
 	e.friendship.State(e.Now(), from, s)
 	e.settleFriendship() // so that a receipt in the same record finds its bond
-	if s.Relation == wire.RelationFriend && s.Bond == e.bond(from) && s.Receipt != nil {
+	if s.Relation == wire.RelationFriend && s.Receipt != nil {
 		h.OnReceipt(from, s.Bond, s.Receipt)
 	}
 	e.updateCapacity(from)
@@ -111,10 +103,9 @@ func (h handler) OnProfile(from crypto.ID, p *wire.Profile) {
 
 // OnMail implements courier.Handler.
 func (h handler) OnMail(from crypto.ID, m *wire.Mail, via courier.Via) bool {
-	bond := h.e.bond(from)
-	if bond == 0 || m.Bond != bond {
+	if !h.e.friendship.Rests(from, m.Bond) {
 		h.e.counters.add("engine.dropped.mail.bond")
-		return m.Bond < bond // else it may be taken when we know of its bond
+		return m.Bond <= h.Bond(from) // a higher one may be taken once we know of it
 	}
 	return h.e.receiveMail(h.e.box(from), m, via)
 }
@@ -122,7 +113,7 @@ func (h handler) OnMail(from crypto.ID, m *wire.Mail, via courier.Via) bool {
 // OnReceipt implements courier.Handler.
 func (h handler) OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt) {
 	box := h.e.mail[from]
-	if box == nil || bond == 0 || bond != h.e.bond(from) {
+	if box == nil || !h.e.friendship.Rests(from, bond) {
 		h.e.counters.add("engine.dropped.receipt.bond")
 		return
 	}
