@@ -3,6 +3,7 @@ package carrier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -142,7 +143,7 @@ func (e *engine) waitReady(ctx context.Context) error {
 	case <-ctx.Done():
 		err := because(ErrNotReady, ctx.Err())
 		if last := e.joinError.Load(); last != nil {
-			err = errors.Join(err, *last)
+			err = fmt.Errorf("%w: %w", err, *last)
 		}
 		return &Error{Op: op, Err: err, Hint: "check the line and Config.Bootstrap"}
 	}

@@ -84,8 +84,8 @@ func friendError(op string, id ID, err error) error {
 		friendship.ErrNotFriend: {ErrNotFriend, "add them first"},
 		friendship.ErrNoRequest: {ErrNoRequest, "Requests lists those that are"},
 		friendship.ErrBlocked:   {ErrBlocked, "unblock them first"},
-		friendship.ErrTooLong:   {ErrTooLong, ""},
-		friendship.ErrText:      {ErrBadText, ""},
+		friendship.ErrTooLong:   {ErrTooLong, "a label has at most 255 bytes"},
+		friendship.ErrText:      {ErrBadText, "use one line of UTF-8 without control characters"},
 	} {
 		if errors.Is(err, sentinel) {
 			wrapped.Err, wrapped.Hint = to.err, to.hint

@@ -20,7 +20,7 @@ func checkText(op, what string, refusal error, size, limit int) error {
 	case size > limit:
 		return &Error{Op: op, What: what, Err: fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, size, limit)}
 	}
-	return &Error{Op: op, What: what, Err: because(ErrBadText, refusal), Hint: "use UTF-8 without control characters"}
+	return &Error{Op: op, What: what, Err: ErrBadText, Hint: "use UTF-8 without control characters"}
 }
 
 func checkProfile(op string, p Profile) error {

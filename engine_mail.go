@@ -127,9 +127,12 @@ func (e *engine) settleBox(box *mailbox) {
 // new states.
 func (e *engine) tellChanges(box *mailbox, changes []delivery.Change) {
 	for _, c := range changes {
-		m := e.outgoing(box, c.ID)
+		m := e.node.messages.find(MessageID(c.ID))
+		if m == nil && e.hub.Len() > 0 {
+			m = e.outgoing(box, c.ID)
+		}
 		if m == nil {
-			continue // forgotten since
+			continue // nobody wants to know
 		}
 		state := messageState(delivery.Entry{State: c.State, Copies: c.Copies, At: c.At})
 		m.set(state)
@@ -145,10 +148,12 @@ func (e *engine) outgoing(box *mailbox, id wire.MessageID) *Message {
 		return e.node.messages.find(MessageID(id))
 	}
 	return e.node.messages.get(MessageID(id), func() *Message {
-		return e.sentMessage(box.id, entry, e.body(box.id, id))
+		return e.sentMessage(box.id, entry, nil)
 	})
 }
 
+// sentMessage makes the handle of a message of ours; a nil body is read from the
+// store when it is asked for.
 func (e *engine) sentMessage(to crypto.ID, entry delivery.Entry, body []byte) *Message {
 	return &Message{
 		node: e.node, id: MessageID(entry.ID), from: e.identity.ID(), to: to, time: time.UnixMilli(entry.Time),
@@ -186,6 +191,16 @@ func (e *engine) body(to crypto.ID, id wire.MessageID) []byte {
 	return e.Get(delivery.TableBody, to, delivery.BodyKey(id))
 }
 
+// storedBody reads a body for a handle, off the loop: nil when the message has
+// come to its end.
+func (e *engine) storedBody(to crypto.ID, id wire.MessageID) []byte {
+	body, err := e.store.Get(delivery.TableBody, to[:], delivery.BodyKey(id))
+	if err != nil {
+		e.log.Debug("body not read", "err", err)
+	}
+	return body
+}
+
 // send is Friend.Send.
 func (e *engine) send(ctx context.Context, to ID, body []byte, opts *SendOptions) (*Message, error) {
 	const op = "send to"
@@ -211,7 +226,7 @@ func (e *engine) send(ctx context.Context, to ID, body []byte, opts *SendOptions
 		box := e.box(to)
 		if err := box.peer.Send(e.Now(), m); err != nil {
 			if errors.Is(err, delivery.ErrOutboxFull) {
-				return &Error{Op: op, What: shortID(to), Err: because(ErrOutboxFull, err), Hint: "wait until earlier messages are delivered"}
+				return &Error{Op: op, What: shortID(to), Err: ErrOutboxFull, Hint: "wait until earlier messages are delivered"}
 			}
 			return &Error{Op: op, What: shortID(to), Err: err}
 		}

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"sync"
 	"time"
+
+	"github.com/gocarrier/carrier/internal/wire"
 )
 
 // MaxMessage is the largest body of a message, in bytes.
@@ -123,7 +125,7 @@ type Message struct {
 	id       MessageID
 	from, to ID
 	time     time.Time
-	body     []byte // nil for a sent one found again: read from the store
+	body     []byte // nil of a sent one found again: it stands in the store
 	courier  Courier
 	entry    *inboxEntry // of a received one
 
@@ -144,8 +146,15 @@ func (m *Message) To() ID { return m.to }
 // Time returns when it was sent, by the sender's clock, to the millisecond.
 func (m *Message) Time() time.Time { return m.time }
 
-// Body returns the content. It must not be changed.
-func (m *Message) Body() []byte { return m.body }
+// Body returns the content. It must not be changed. Of a sent message that was
+// found again (by Outbox or an event) it is read from the store, and is nil once
+// the message is final: it is not kept longer.
+func (m *Message) Body() []byte {
+	if m.body != nil || m.entry != nil {
+		return m.body
+	}
+	return m.node.engine.storedBody(m.to, wire.MessageID(m.id))
+}
 
 // Courier returns the way by which a received message came.
 func (m *Message) Courier() Courier { return m.courier }
