@@ -151,7 +151,8 @@ type Config struct {
 // or with nothing.
 type Node struct {
 	engine   *engine
-	messages messageRegistry
+	messages messageRegistry[MessageID] // sent
+	received messageRegistry[uint64]    // by arrival
 	friends  friendRegistry
 }
 

@@ -47,40 +47,42 @@ func (r *friendRegistry) all() []*Friend {
 	return list
 }
 
-// messageRegistry finds the one *Message of each ID while the program holds it.
-// Its mutex is a leaf.
-type messageRegistry struct {
+// messageRegistry finds the one *Message of each key while the program holds it.
+// Sent messages are found by their IDs, which we draw; received ones by their
+// arrival, as their IDs are drawn by friends, who can take one twice or take one
+// of ours. Its mutex is a leaf.
+type messageRegistry[K comparable] struct {
 	mu sync.Mutex
-	m  map[MessageID]weak.Pointer[Message]
+	m  map[K]weak.Pointer[Message]
 }
 
-// get returns the handle of id, made by create if the program holds none.
-func (r *messageRegistry) get(id MessageID, create func() *Message) *Message {
+// get returns the handle of key, made by create if the program holds none.
+func (r *messageRegistry[K]) get(key K, create func() *Message) *Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m := r.m[id].Value(); m != nil {
+	if m := r.m[key].Value(); m != nil {
 		return m
 	}
 	if r.m == nil {
-		r.m = map[MessageID]weak.Pointer[Message]{}
+		r.m = map[K]weak.Pointer[Message]{}
 	}
 	m := create()
-	r.m[id] = weak.Make(m)
-	runtime.AddCleanup(m, r.forget, id)
+	r.m[key] = weak.Make(m)
+	runtime.AddCleanup(m, r.forget, key)
 	return m
 }
 
-// find returns the handle of id, nil if the program holds none.
-func (r *messageRegistry) find(id MessageID) *Message {
+// find returns the handle of key, nil if the program holds none.
+func (r *messageRegistry[K]) find(key K) *Message {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.m[id].Value()
+	return r.m[key].Value()
 }
 
-func (r *messageRegistry) forget(id MessageID) {
+func (r *messageRegistry[K]) forget(key K) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p, ok := r.m[id]; ok && p.Value() == nil {
-		delete(r.m, id)
+	if p, ok := r.m[key]; ok && p.Value() == nil {
+		delete(r.m, key)
 	}
 }

@@ -168,7 +168,7 @@ func (in *inbox) load(entry *inboxEntry) (*Message, error) {
 		return nil, &Error{Op: "read messages", Err: err}
 	}
 	n := in.e.node
-	return n.messages.get(MessageID(row.id), func() *Message {
+	return n.received.get(entry.arrival, func() *Message {
 		return &Message{
 			node: n, id: MessageID(row.id), from: entry.from, to: n.ID(), time: time.UnixMilli(row.time),
 			body: row.body, courier: row.courier, entry: entry,

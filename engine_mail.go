@@ -261,6 +261,7 @@ func (e *engine) consumed(from crypto.ID, size int) {
 	box := e.box(from)
 	box.peer.Consumed(e.Now(), 1, size)
 	e.step(box)
+	e.courier.InboxRoom(from)
 }
 
 // updateCapacity tells the machine how large a message can be carried now.

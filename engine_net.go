@@ -170,13 +170,8 @@ func (e *engine) localAddrs() []netip.AddrPort {
 // Local returns the addresses that friends may be told.
 func (e *engine) Local() []netip.AddrPort { return e.localAddrs() }
 
-// External returns our address as DHT nodes see it.
-func (e *engine) External() (netip.AddrPort, bool) {
-	if seen := e.dht.External(); len(seen) > 0 {
-		return seen[0], true
-	}
-	return netip.AddrPort{}, false
-}
+// External returns our addresses as DHT nodes see them.
+func (e *engine) External() []netip.AddrPort { return e.dht.External() }
 
 // watch notices changes of addresses and jumps of the clock until the node
 // closes. In the first seconds it looks more often, because that is when DHT

@@ -1,6 +1,6 @@
 // Package carriertest gives programs that embed carrier a network for their own
 // tests: a DHT and any number of nodes in one process, without a socket, that
-// find each other in milliseconds.
+// find each other within seconds.
 //
 //	func TestGreeting(t *testing.T) {
 //		net := carriertest.NewNetwork(t, nil)
@@ -10,8 +10,8 @@
 //		…
 //	}
 //
-// Inside a testing/synctest bubble the same runs in virtual time: a test that
-// waits for a day takes milliseconds, and a goroutine that a node leaves behind
+// Inside a testing/synctest bubble the same runs in virtual time: seconds take
+// milliseconds, an hour with a few nodes a second or two, and a goroutine that a node leaves behind
 // fails it. Make the Network inside the bubble then, as everything that uses it.
 package carriertest
 

@@ -293,7 +293,11 @@ func (w *writing) reread(ctx context.Context, h holder) {
 // args are the arguments of a put query.
 func (w *writing) args(token string) krpc.MsgArgs {
 	seq := w.item.Seq
-	return krpc.MsgArgs{
-		V: w.item.Value, K: w.item.Key, Salt: w.item.Salt, Seq: &seq, Sig: w.item.Sig, Token: token,
+	args := krpc.MsgArgs{V: w.item.Value, K: w.item.Key, Seq: &seq, Sig: w.item.Sig, Token: token}
+	if len(w.item.Salt) > 0 {
+		// The library leaves out a nil salt, but not an empty one, which npm
+		// bittorrent-dht takes as signed.
+		args.Salt = w.item.Salt
 	}
+	return args
 }

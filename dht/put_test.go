@@ -1,6 +1,7 @@
 package dht
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -348,6 +350,32 @@ func TestValues(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPutEmptySalt: a salt of no bytes is none, and not on the wire: npm
+// bittorrent-dht takes one as signed, finds the signature bad, and does not answer.
+func TestPutEmptySalt(t *testing.T) {
+	for _, salt := range [][]byte{nil, {}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &starter{t: t, mem: newMemNet(time.Millisecond)}
+			s.network(4)
+			defer s.closeAll()
+			var puts atomic.Int32
+			s.mem.setTap(func(_, _ netip.AddrPort, b []byte) bool {
+				if bytes.Contains(b, []byte("1:q3:put")) {
+					puts.Add(1)
+					if bytes.Contains(b, []byte("4:salt")) {
+						t.Errorf("with the salt %#v goes out %q", salt, b)
+					}
+				}
+				return true
+			})
+			put := Put{Key: testKey(1), Salt: salt, Value: []byte("value"), Seq: 1}
+			if res, err := s.nodes[0].Put(t.Context(), put); err != nil || puts.Load() < 3 {
+				t.Errorf("Put: %+v, %v, after %d put queries, want 3 or more", res, err, puts.Load())
+			}
+		})
+	}
 }
 
 // TestPace: to one address go 10 packets at once and 2 a second after.

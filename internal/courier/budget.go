@@ -181,7 +181,8 @@ type bucket struct {
 func (b *bucket) take(r rate, now time.Time) (wait time.Duration, ok bool) {
 	b.refill(r, now)
 	if b.spent+1 > r.burst {
-		return time.Duration((b.spent + 1 - r.burst) / r.perSecond * float64(time.Second)), false
+		wait = time.Duration((b.spent + 1 - r.burst) / r.perSecond * float64(time.Second))
+		return max(wait, time.Millisecond), false // never 0, for what arithmetic leaves over
 	}
 	b.spent++
 	return 0, true
@@ -196,6 +197,7 @@ func (b *bucket) refill(r rate, now time.Time) {
 type limiter struct {
 	rate  rate
 	hosts map[netip.Addr]*bucket
+	swept time.Time
 }
 
 func newLimiter(r rate) *limiter {
@@ -218,7 +220,7 @@ func (l *limiter) take(a netip.Addr, now time.Time) bool {
 	k := hostKey(a)
 	h := l.hosts[k]
 	if h == nil {
-		if len(l.hosts) >= limiterKeys {
+		if len(l.hosts) >= limiterKeys && now.Sub(l.swept) >= time.Second { // not for every stranger
 			l.sweep(now)
 		}
 		if len(l.hosts) >= limiterKeys {
@@ -233,6 +235,7 @@ func (l *limiter) take(a netip.Addr, now time.Time) bool {
 
 // sweep forgets the hosts whose buckets are full again.
 func (l *limiter) sweep(now time.Time) {
+	l.swept = now
 	for k, h := range l.hosts {
 		if h.refill(l.rate, now); h.spent == 0 {
 			delete(l.hosts, k)

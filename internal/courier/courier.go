@@ -138,8 +138,8 @@ type Datagrams interface {
 	// Local are the addresses that our sockets can be reached by on this
 	// machine's networks.
 	Local() []netip.AddrPort
-	// External is our address as at least 3 DHT nodes agree on it.
-	External() (netip.AddrPort, bool)
+	// External are our addresses as at least 3 DHT nodes agree on them.
+	External() []netip.AddrPort
 }
 
 // Prekeys are the keys that mail to us is sealed to.

@@ -54,6 +54,20 @@ type direct struct {
 	next int
 }
 
+// outbox is what is pending for the peer, and the prekey to seal it to.
+type outbox struct {
+	sequence wire.Sequence
+	base     uint64
+	items    []Outgoing
+	to       wire.Prekey
+}
+
+func (p *peer) outbox() outbox {
+	o := outbox{to: p.prekey()}
+	o.sequence, o.base, o.items = p.c.handler.Pending(p.id)
+	return o
+}
+
 // batch is a datagram of mail that waits for its receipt.
 type batch struct {
 	from, to uint64 // message numbers
@@ -174,19 +188,15 @@ func (p *peer) acceptReceipt(body []byte) {
 
 // sendMail sends again what is due, and new mail while the window is open.
 func (p *peer) sendMail(now time.Time) {
-	to := p.prekey()
-	if to.Number == 0 {
-		return
-	}
-	seq, base, items := p.c.handler.Pending(p.id)
-	if len(items) == 0 && p.direct == nil {
+	o := p.outbox()
+	if o.to.Number == 0 || len(o.items) == 0 && p.direct == nil {
 		return
 	}
 	d := p.directState()
-	if d.sequence != seq {
-		d.sequence, d.batches = seq, nil
+	if d.sequence != o.sequence {
+		d.sequence, d.batches = o.sequence, nil
 	}
-	d.final(base)
+	d.final(o.base)
 	var wait time.Time
 	sooner := func(t time.Time) {
 		if wait.IsZero() || t.Before(wait) {
@@ -195,8 +205,7 @@ func (p *peer) sendMail(now time.Time) {
 	}
 	inFlight, resent := 0, 0
 	for _, b := range d.batches {
-		now := now
-		part := span(items, max(b.from, base), b.to)
+		part := span(o.items, max(b.from, o.base), b.to)
 		if n := skips(part); n != b.skips {
 			b.skips, b.sent, b.due = n, 0, now // what is asked has changed
 		}
@@ -216,22 +225,22 @@ func (p *peer) sendMail(now time.Time) {
 				p.c.count("mail.resent")
 				d.lost(now)
 			}
-			p.sendBatch(d, b, seq, base, part, to, now)
+			p.sendBatch(b, o, part, now)
 		}
 		if !b.due.IsZero() {
 			inFlight++
 			sooner(b.due)
 		}
 	}
-	next := base
+	next := o.base
 	if n := len(d.batches); n > 0 {
 		next = max(next, d.batches[n-1].to+1)
 	}
 	d.blocked = false
 	for !d.stalled() {
-		part := pack(span(items, next, next+wire.InFlight))
+		part := pack(span(o.items, next, next+wire.InFlight))
 		if len(part) == 0 {
-			d.blocked = next < base+uint64(len(items)) // too long for a datagram
+			d.blocked = next < o.base+uint64(len(o.items)) // too long for a datagram
 			break
 		}
 		if inFlight >= int(d.window) {
@@ -243,7 +252,7 @@ func (p *peer) sendMail(now time.Time) {
 		}
 		b := &batch{from: next, to: next + uint64(len(part)) - 1, skips: skips(part), first: now}
 		d.batches = append(d.batches, b)
-		p.sendBatch(d, b, seq, base, part, to, now)
+		p.sendBatch(b, o, part, now)
 		sooner(b.due)
 		inFlight++
 		next = b.to + 1
@@ -259,12 +268,13 @@ func (p *peer) sendMail(now time.Time) {
 	}
 }
 
-func (p *peer) sendBatch(d *direct, b *batch, seq wire.Sequence, base uint64, part []Outgoing, to wire.Prekey, now time.Time) {
+// sendBatch seals and sends those items of the outbox.
+func (p *peer) sendBatch(b *batch, o outbox, part []Outgoing, now time.Time) {
 	m := &wire.Mail{
-		Sequence:   seq,
+		Sequence:   o.sequence,
 		Generation: p.c.rising.next(p.c),
 		Bond:       p.c.handler.Bond(p.id),
-		Base:       base,
+		Base:       o.base,
 		First:      part[0].Number,
 		Prior:      part[0].Prior,
 		Items:      p.items(part),
@@ -275,7 +285,7 @@ func (p *peer) sendBatch(d *direct, b *batch, seq wire.Sequence, base uint64, pa
 		b.due = time.Time{}
 	}
 	b.sent++
-	body, err := p.sealMail(m, to)
+	body, err := p.sealMail(m, o.to)
 	if err != nil {
 		p.c.count("fault.prekey") // a prekey that is no key: only its owner loses by it
 		return
@@ -315,7 +325,7 @@ func (d *direct) overdue(now time.Time) (upTo uint64) {
 	return upTo
 }
 
-// items encodes nothing yet: it gathers the bodies of what is sent.
+// items gathers what is to be sent, with the bodies.
 func (p *peer) items(part []Outgoing) []wire.Item {
 	list := make([]wire.Item, len(part))
 	for i, o := range part {

@@ -104,7 +104,7 @@ func (c *Courier) endpoints() []netip.AddrPort {
 			list = append(list, a)
 		}
 	}
-	if a, ok := c.datagrams.External(); ok {
+	for _, a := range c.datagrams.External() {
 		add(a)
 	}
 	for _, a := range c.datagrams.Local() {

@@ -27,6 +27,7 @@ type presence struct {
 	proof        time.Time // when a nonce of ours last came back
 	questions    int       // sent since then
 	round        int       // of probing
+	probing      bool      // a round waits in the budget
 	helloVersion uint64    // highest seen
 }
 
@@ -78,13 +79,7 @@ func (p *peer) greet() {
 // quick succession open what firewalls both sides have; then one a minute while
 // the peer may still be about.
 func (p *peer) probeRound(now time.Time) {
-	addrs := p.claimed()
-	for _, e := range p.endpoints {
-		if !slices.Contains(addrs, e.addr) && (e.theirs.nonce != 0 || !e.proven.IsZero()) {
-			addrs = append(addrs, e.addr)
-		}
-	}
-	if len(addrs) == 0 {
+	if len(p.probed()) == 0 {
 		return
 	}
 	p.round++
@@ -100,26 +95,45 @@ func (p *peer) probeRound(now time.Time) {
 		}
 		p.after(taskHello, d)
 	}
-	p.c.budget.run(classAsk, len(addrs), func() {
+	if p.probing {
+		return // a friend whose records change all the time has one place in the line
+	}
+	p.probing = true
+	p.c.budget.run(classAsk, 1, func() {
+		p.probing = false
 		if p.stopped || p.online || !p.present() {
 			return
 		}
-		for _, a := range addrs {
-			if e := p.endpoint(a); e != nil {
-				p.sendHello(e, false)
+		for _, a := range p.probed() {
+			if e := p.endpoint(a); e != nil && p.sendHello(e, false) {
+				p.c.budget.spend(1) // not for those that are held
 			}
 		}
 	})
 }
 
-// sendHello sends a question or an answer, if the endpoint may be reached.
-func (p *peer) sendHello(e *endpoint, answer bool) {
+// probed are the addresses that the peer might have: those that it claims, and
+// those that signed envelopes of it came from.
+func (p *peer) probed() []netip.AddrPort {
+	addrs := p.claimed()
+	for _, e := range p.endpoints {
+		if !slices.Contains(addrs, e.addr) && (e.theirs.nonce != 0 || !e.proven.IsZero()) {
+			addrs = append(addrs, e.addr)
+		}
+	}
+	return addrs
+}
+
+// sendHello sends a question or an answer, if the endpoint may be reached, and
+// reports whether it has.
+func (p *peer) sendHello(e *endpoint, answer bool) bool {
 	c := p.c
 	now := c.loop.Now()
 	if !c.mayReach(e, now) {
-		return
+		return false
 	}
 	p.sendTo(e.addr, wire.KindHello, p.hello(e, answer))
+	return true
 }
 
 // hello makes the body of a hello.
@@ -172,7 +186,7 @@ func (c *Courier) Datagram(b []byte, from netip.AddrPort) {
 		return
 	}
 	now := c.loop.Now()
-	if !c.sources.left(from.Addr(), now) {
+	if !c.sources.left(from.Addr(), now) && !provenBy(candidates, from, now) {
 		c.count("drop.source")
 		return
 	}
@@ -185,6 +199,20 @@ func (c *Courier) Datagram(b []byte, from netip.AddrPort) {
 	}
 	c.sources.take(from.Addr(), now)
 	c.count("drop.open")
+}
+
+// provenBy reports whether one of the friends has proven to be at the address.
+// It is always heard there: else whoever has seen one of its tags could forge
+// its address, and with a few datagrams have it unheard.
+func provenBy(candidates []candidate, at netip.AddrPort, now time.Time) bool {
+	for _, cand := range candidates {
+		for _, e := range cand.peer.endpoints {
+			if e.addr == at && e.trusted(now) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // receive takes an envelope that opened by the pair's key.

@@ -312,7 +312,7 @@ func TestTagsRotateHourlyAndThreeAreKept(t *testing.T) {
 		}
 	}
 	w, a, b := both(t)
-	for range 5 {
+	for range 2 {
 		w.run(time.Hour)
 		if !a.online[b.id] || !b.online[a.id] {
 			t.Fatal("offline by the turn of an hour")
@@ -341,5 +341,37 @@ func TestCandidatesOfOneTag(t *testing.T) {
 	a.receive(b.hello(a, func(*wire.Hello) {}), b.addr)
 	if a.c.peers[b.id].helloVersion == before {
 		t.Error("the second candidate was not tried")
+	}
+}
+
+func TestPresenceAndWhatCanBeAsked(t *testing.T) {
+	w, a, b := both(t)
+	w.run(time.Minute)
+	if at, ok := a.c.Online(b.id); !ok || at != b.addr {
+		t.Errorf("Online = %v, %v, want %v", at, ok, b.addr)
+	}
+	if ago := w.now.Sub(a.c.LastSeen(b.id)); ago > 15*time.Second {
+		t.Errorf("last seen %v ago", ago)
+	}
+	stranger := seedIdentity(777).ID()
+	if _, ok := a.c.Online(stranger); ok || !a.c.LastSeen(stranger).IsZero() || a.c.Capacity(stranger) != 0 {
+		t.Error("something is known of a stranger")
+	}
+	a.presence = wire.PresenceBusy
+	a.do(func() { a.c.PresenceChanged() })
+	w.run(100 * time.Millisecond)
+	if s := b.states[a.id]; s[len(s)-1].Presence != wire.PresenceBusy {
+		t.Error("an online friend does not see a new presence at once")
+	}
+	b.stop()
+	w.run(time.Minute)
+	if _, ok := a.c.Online(b.id); ok {
+		t.Error("still online")
+	}
+	seen := a.c.LastSeen(b.id)
+	a.stop()
+	a.start()
+	if d := seen.Sub(a.c.LastSeen(b.id)); d < 0 || d > 6*time.Minute {
+		t.Errorf("last seen is %v off after a restart", d)
 	}
 }

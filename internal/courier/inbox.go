@@ -148,6 +148,9 @@ func (p *peer) takeHeld(in *inbox, slots []int, m *wire.Mail) bool {
 		p.c.count("mail.untaken")
 		return false
 	}
+	if p.stopped {
+		return false // the handler has forgotten the peer
+	}
 	in.end = max(in.end, m.First+uint64(len(m.Items)))
 	for _, i := range slots {
 		h := in.held[i]

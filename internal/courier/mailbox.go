@@ -53,16 +53,15 @@ func (p *peer) fillBox() {
 		return
 	}
 	now := p.c.loop.Now()
-	seq, base, items := p.c.handler.Pending(p.id)
-	to := p.prekey()
-	if len(items) == 0 {
+	o := p.outbox()
+	if len(o.items) == 0 {
 		if p.box != nil {
 			p.box = nil
 			p.c.rows.Delete(table, p.id, []byte(keyBox))
 		}
 		return
 	}
-	if to.Number == 0 {
+	if o.to.Number == 0 {
 		return // no mail before a prekey; takeState comes back here
 	}
 	if !p.own.put {
@@ -73,10 +72,10 @@ func (p *peer) fillBox() {
 		}
 		return
 	}
-	due := items
+	due := o.items
 	if p.online && !p.c.closing {
 		var wait time.Time
-		if due, wait = p.overdue(items, now); !wait.IsZero() {
+		if due, wait = p.overdue(o.items, now); !wait.IsZero() {
 			p.at(taskBox, wait)
 		}
 		if len(due) == 0 && p.box == nil {
@@ -87,9 +86,9 @@ func (p *peer) fillBox() {
 		p.box = new(box)
 	}
 	b := p.box
-	b.release(seq, base, len(items))
-	b.layout(p.c, items, len(due), to.Number)
-	p.putSlots(seq, base, items, to, now)
+	b.release(o.sequence, o.base, len(o.items))
+	b.layout(p.c, o.items, len(due), o.to.Number)
+	p.putSlots(o, now)
 }
 
 // overdue gives the items that an online peer should have had directly by now,
@@ -219,7 +218,7 @@ func (b *box) take(i int, number uint64) *slot {
 }
 
 // putSlots makes changed contents, has the layout durable, and puts.
-func (p *peer) putSlots(seq wire.Sequence, base uint64, items []Outgoing, to wire.Prekey, now time.Time) {
+func (p *peer) putSlots(o outbox, now time.Time) {
 	b := p.box
 	week := crypto.Week(now)
 	save := false
@@ -230,7 +229,7 @@ func (p *peer) putSlots(seq wire.Sequence, base uint64, items []Outgoing, to wir
 			continue // what has changed meanwhile goes with the next put
 		}
 		if s.changed {
-			if !p.fillSlot(s, seq, base, items, to) {
+			if !p.fillSlot(s, o) {
 				continue
 			}
 			save = true
@@ -244,19 +243,19 @@ func (p *peer) putSlots(seq wire.Sequence, base uint64, items []Outgoing, to wir
 		b.save(p)
 	}
 	for _, i := range puts {
-		p.putSlot(i, week, now)
+		p.putSlot(i, week)
 	}
 }
 
 // fillSlot makes a slot's content of what is pending, under a new generation.
-func (p *peer) fillSlot(s *slot, seq wire.Sequence, base uint64, items []Outgoing, to wire.Prekey) bool {
-	s.first = max(s.first, base) // what receipts cover need not stand there
-	content := span(items, s.first, s.last)
+func (p *peer) fillSlot(s *slot, o outbox) bool {
+	s.first = max(s.first, o.base) // what receipts cover need not stand there
+	content := span(o.items, s.first, s.last)
 	m := &wire.Mail{
-		Sequence:   seq,
+		Sequence:   o.sequence,
 		Generation: p.c.rising.next(p.c),
 		Bond:       p.c.handler.Bond(p.id),
-		Base:       base,
+		Base:       o.base,
 		First:      s.first,
 		Prior:      content[0].Prior,
 		Items:      p.items(content),
@@ -267,18 +266,18 @@ func (p *peer) fillSlot(s *slot, seq wire.Sequence, base uint64, items []Outgoin
 		piece := whole[from:min(from+wire.MaxPartBytes, len(whole))]
 		m.Items, m.Part = nil, &wire.Part{Set: s.set, Index: s.part, Count: s.parts, Bytes: piece}
 	}
-	body, err := p.sealMail(m, to)
+	body, err := p.sealMail(m, o.to)
 	if err != nil {
 		p.c.count("fault.prekey")
 		return false
 	}
-	s.body, s.prekey, s.skips, s.generation = body, to.Number, skips(content), m.Generation
+	s.body, s.prekey, s.skips, s.generation = body, o.to.Number, skips(content), m.Generation
 	s.changed, s.safe, s.shown, s.copies, s.tries = false, false, 0, 0, 0
 	return true
 }
 
 // putSlot puts a slot as it is.
-func (p *peer) putSlot(i int, week crypto.Epoch, now time.Time) {
+func (p *peer) putSlot(i int, week crypto.Epoch) {
 	b := p.box
 	s := &b.slots[i]
 	key, value := p.sealSlot(week, saltMail(i), wire.KindMail, s.body)

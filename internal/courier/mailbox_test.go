@@ -2,6 +2,7 @@ package courier
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,10 +89,14 @@ func TestMailSlotLayout(t *testing.T) {
 			{outgoing(1, 10, maxBody+1, 10), "m0:1-1*"},
 		}},
 		{"what does not fit waits in order", []step{
-			{outgoing(1, half+1, half+1, half+1, half+1, half+1, half+1, 2000, 10),
-				"m0:1-1* m1:2-2* m2:3-3* m3:4-4* m4:5-5* m5:6-6*"},
-			{outgoing(3, half+1, half+1, half+1, half+1, 2000, 10),
-				"m0:7-7(0/4)* m1:7-7(1/4)* m2:3-3 m3:4-4 m4:5-5 m5:6-6 m6:7-7(2/4)* m7:7-7(3/4)*"},
+			{
+				outgoing(1, half+1, half+1, half+1, half+1, half+1, half+1, 2000, 10),
+				"m0:1-1* m1:2-2* m2:3-3* m3:4-4* m4:5-5* m5:6-6*",
+			},
+			{
+				outgoing(3, half+1, half+1, half+1, half+1, 2000, 10),
+				"m0:7-7(0/4)* m1:7-7(1/4)* m2:3-3 m3:4-4 m4:5-5 m5:6-6 m6:7-7(2/4)* m7:7-7(3/4)*",
+			},
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,7 +184,7 @@ func TestLongMessagesByTheMailbox(t *testing.T) {
 	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 3 })
 	// A part that is missing at first comes with a later try.
 	p := b.identityPair(a)
-	_, key := p.slotKeyOf(crypto.In, crypto.Week(w.now))
+	key := p.slotKeyOf(crypto.In, crypto.Week(w.now))
 	lost := make(map[*holder]Item)
 	for _, h := range w.dht.holders {
 		if i, ok := h.items[slotName(key, "m3")]; ok {
@@ -207,9 +212,9 @@ func TestLongMessagesByTheMailbox(t *testing.T) {
 	}
 }
 
-// identityPair gives n's pair with another, also while n is stopped.
 type pairOf struct{ *crypto.Pair }
 
+// identityPair gives n's pair with another, also while n is stopped.
 func (n *node) identityPair(other *node) pairOf {
 	p, err := n.identity.Pair(other.id)
 	if err != nil {
@@ -218,9 +223,8 @@ func (n *node) identityPair(other *node) pairOf {
 	return pairOf{p}
 }
 
-func (p pairOf) slotKeyOf(d crypto.Direction, w crypto.Epoch) (salted string, key [32]byte) {
-	k := p.Slot(d, w)
-	return "", [32]byte(k[32:])
+func (p pairOf) slotKeyOf(d crypto.Direction, w crypto.Epoch) [32]byte {
+	return [32]byte(p.Slot(d, w)[32:])
 }
 
 // puts are the puts of a salt since an index.
@@ -292,10 +296,35 @@ func TestCopiesOnTheFriendsNodeDoNotCount(t *testing.T) {
 	w.run(5 * time.Second)
 	b.stop()
 	w.dht.holders[0].addr = b.addr
+	from := len(w.dht.puts)
 	a.send(b, "x")
 	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
 	if got := a.friends[b.id].stored[1]; got != 7 {
 		t.Errorf("stored in %d copies, want 7 of 8 holders", got)
+	}
+	for _, put := range w.dht.puts[from:] {
+		if [32]byte(put.Key[32:]) == a.slotOf(b) && !slices.Contains(put.Not, b.addr) {
+			t.Errorf("a put of %s counts copies on the friend's node", put.Salt)
+		}
+	}
+}
+
+// slotOf is the key of n's slots to another node this week.
+func (n *node) slotOf(to *node) [32]byte {
+	_, key := n.c.peers[to.id].slotKey(crypto.Out, crypto.Week(n.w.now))
+	return key
+}
+
+func TestStoredCountsTheFewerCopiesOfSlotAndState(t *testing.T) {
+	w, a, b := apart(t)
+	w.run(5 * time.Second)
+	b.stop()
+	a.send(b, "x")
+	w.wait("slot", time.Minute, func() bool { x := a.c.peers[b.id].box; return x != nil && x.slots[0].standing != 0 })
+	w.dht.kill(3, 0) // before the state that announces it
+	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	if got := a.friends[b.id].stored[1]; got != 5 {
+		t.Errorf("stored in %d copies, want the 5 of the state", got)
 	}
 }
 
@@ -546,8 +575,7 @@ func TestConflictsInAMailSlotAreGoneAbove(t *testing.T) {
 	b.stop()
 	// The friend, or another copy of us, has put something of a higher seq there.
 	p := a.c.peers[b.id]
-	key, public := p.slotKey(crypto.Out, crypto.Week(w.now))
-	_ = key
+	_, public := p.slotKey(crypto.Out, crypto.Week(w.now))
 	foreign := Item{Key: public, Salt: "m0", Value: []byte("junk"), Seq: w.now.Add(12 * time.Hour).UnixMilli()}
 	for _, h := range w.dht.near() {
 		h.items[slotName(public, "m0")] = foreign

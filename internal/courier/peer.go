@@ -276,6 +276,7 @@ func (p *peer) run() {
 			p.greet()
 		case taskDirect:
 			p.sendDirect()
+		case tasks: // their number
 		}
 	}
 	if !p.stopped && !p.c.closed {

@@ -29,7 +29,8 @@ type outRequest struct {
 	day     crypto.Epoch // that bucket is of
 	bucket  uint32       // the random one; 0: to be drawn
 	retry   time.Duration
-	raised  time.Time // when the fixed bucket was last put once more
+	floor   int64     // highest seq known to stand in the fixed bucket
+	raised  time.Time // when that was last put once more
 	first   bool      // not put yet: somebody waits for it
 	again   Timer     // of put
 	bell    Timer     // of ring
@@ -87,12 +88,12 @@ func (o *outRequest) put() {
 		o.day, o.bucket, fresh = day, 1+uint32(c.random.IntN(crypto.RandomBuckets)), true
 	}
 	bucket := o.bucket
-	o.write(o.day, bucket, value, func(r PutResult) { o.placed(bucket, r) })
-	o.write(o.day, crypto.FixedBucket(c.self), value, func(r PutResult) {
+	o.write(o.day, bucket, 0, value, func(r PutResult) { o.placed(bucket, r) })
+	o.write(o.day, crypto.FixedBucket(c.self), o.floor, value, func(r PutResult) {
 		// Requesters share this bucket: each stands there for a while. Ours
 		// goes above one whose clock is ahead.
-		if now := c.loop.Now(); r.Newer > 0 && !o.stopped {
-			c.rising.raise(c, uint64(r.Newer))
+		if now := c.loop.Now(); r.Newer > 0 && uint64(r.Newer) <= tooFar(now) && !o.stopped {
+			o.floor = r.Newer
 			if r.Stored < fewestCopies && now.Sub(o.raised) >= requestEvery {
 				o.raised = now
 				o.putSoon(c.jitter(requestRetry))
@@ -125,11 +126,12 @@ func (o *outRequest) placed(bucket uint32, r PutResult) {
 	o.putSoon(o.c.jitter(o.retry))
 }
 
-// write puts the value into a bucket, and done gets the result. What somebody
-// waits for is put at once, else when the budget allows.
-func (o *outRequest) write(day crypto.Epoch, bucket uint32, value []byte, done func(PutResult)) {
+// write puts the value into a bucket with a seq above floor, and done gets the
+// result. What somebody waits for is put at once, else when the budget allows.
+// Seqs of a bucket are nobody's alone, so they never move our rising numbers.
+func (o *outRequest) write(day crypto.Epoch, bucket uint32, floor int64, value []byte, done func(PutResult)) {
 	c := o.c
-	p := Put{Key: o.to.RequestSlot(day, bucket), Value: value, Seq: int64(c.rising.next(c))}
+	p := Put{Key: o.to.RequestSlot(day, bucket), Value: value, Seq: max(int64(c.rising.next(c)), floor+1)}
 	start := func() {
 		if o.stopped || c.mute() {
 			return

@@ -165,6 +165,7 @@ func (p *peer) statePut(s *wire.State, r PutResult) {
 	copies, complete := r.complete()
 	if complete {
 		p.own.tries = 0
+		p.c.twins.written(p, p.own.floor)
 		p.announced(s.Window, copies)
 	} else {
 		p.own.tries++

@@ -414,13 +414,18 @@ func TestARestoredBackupIsNoTwin(t *testing.T) {
 	a.start() // a run that the backup knows nothing of
 	a.ready()
 	w.run(time.Minute)
+	_, key := a.c.peers[b.id].slotKey(crypto.Out, crypto.Week(w.now))
+	stale := w.dht.find(key, saltState)[0]
 	a.do(func() { a.c.StateNow(b.id) })
 	w.run(10 * time.Second)
+	for _, h := range w.dht.near()[:4] { // some holders never learned of the second
+		h.items[slotName(key, saltState)] = stale
+	}
 	version := a.c.rising.last
 	a.stop()
 	w.run(time.Minute)
 	a.rows = backup
-	a.offset = -time.Hour // and its clock is behind
+	a.offset = -30 * time.Minute // and its clock is behind
 	a.start()
 	a.ready()
 	w.run(30 * time.Minute)

@@ -3,6 +3,7 @@ package courier
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 
 // twins watches for another living node with our identity: every put of our
 // state reads what stands there. A record with a nonce that is of no run of this
-// store, signed in the last hour, is a suspicion; a later one with that nonce,
-// signed after the suspicion arose, is proof.
+// store, signed in the last hour, is a suspicion. We then put our own above it;
+// one with that nonce that stands above ours, and was signed later, is proof:
+// what a run that has ended left behind, stale copies too, stands below. (No
+// clock is in this: the run that has ended may have had another one.)
 type twins struct {
 	known    []uint64 // nonces of this store's newest runs, this one included
 	suspects map[uint64]suspect
@@ -22,8 +25,9 @@ type twins struct {
 }
 
 type suspect struct {
+	peer    *peer // in whose slot it was seen
 	version uint64
-	since   time.Time
+	above   int64 // seq of what we have put there since; the highest: nothing yet
 }
 
 const (
@@ -95,12 +99,12 @@ func (p *peer) sawOwn(week crypto.Epoch, i Item) {
 	}
 	c.rising.raise(c, s.Version)
 	if !slices.Contains(c.twins.known, s.Start) {
-		c.twins.see(p, s)
+		c.twins.see(p, s, i.Seq)
 	}
 }
 
 // see judges a record of ours that no run of this store has signed.
-func (t *twins) see(p *peer, s *wire.State) {
+func (t *twins) see(p *peer, s *wire.State, seq int64) {
 	c := p.c
 	now := c.loop.Now()
 	if t.told || now.Sub(time.UnixMilli(s.Time)).Abs() > twinWindow {
@@ -111,13 +115,13 @@ func (t *twins) see(p *peer, s *wire.State) {
 	case !ok && len(t.suspects) >= maxSuspects:
 		c.count("fault.starts")
 	case !ok:
-		t.suspects[s.Start] = suspect{version: s.Version, since: now}
+		t.suspects[s.Start] = suspect{peer: p, version: s.Version, above: math.MaxInt64}
 		// Put once more, which shows ourselves to a twin, and go on looking for
 		// as long as a living one may take to put again.
 		p.after(taskState, time.Second)
 		p.own.dirty, p.own.urgent = true, true
 		t.watch(p, now.Add(twinWatch))
-	case s.Version > first.version && s.Time > first.since.UnixMilli():
+	case p == first.peer && s.Version > first.version && seq > first.above:
 		t.told = true
 		c.count("twin")
 		yield := cmp.Or(c.incarnation.Compare(s.Incarnation), cmp.Compare(c.start, s.Start)) < 0
@@ -126,6 +130,16 @@ func (t *twins) see(p *peer, s *wire.State) {
 		}
 		t.yielded = yield
 		c.handler.OnTwin(Twin{Incarnation: s.Incarnation, Start: s.Start, Yield: yield})
+	}
+}
+
+// written notes a put of our state to p that went well.
+func (t *twins) written(p *peer, seq int64) {
+	for start, s := range t.suspects {
+		if s.peer == p && s.above == math.MaxInt64 {
+			s.above = seq
+			t.suspects[start] = s
+		}
 	}
 }
 

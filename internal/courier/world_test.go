@@ -242,6 +242,7 @@ func (f *friendship) mode() Mode {
 		return Mode{Poll: PollFriend, Publish: true}
 	case wire.RelationNone:
 		return Mode{Poll: PollPending}
+	case wire.RelationRefused, wire.RelationRemoved:
 	}
 	return Mode{Publish: true}
 }
@@ -292,7 +293,7 @@ func befriend(a, b *node) {
 	b.add(a.id, wire.RelationFriend, bond)
 }
 
-func (n *node) add(id crypto.ID, r wire.Relation, bond uint64) *friendship {
+func (n *node) add(id crypto.ID, r wire.Relation, bond uint64) {
 	f := n.friends[id]
 	if f == nil {
 		f = &friendship{bodies: make(map[wire.MessageID][]byte), next: 1, stored: make(map[uint64]int)}
@@ -307,7 +308,6 @@ func (n *node) add(id crypto.ID, r wire.Relation, bond uint64) *friendship {
 			n.c.StateChanged(id)
 		})
 	}
-	return f
 }
 
 // request is what n would have asked with.
@@ -319,16 +319,14 @@ func (n *node) request(number uint64) *wire.Request {
 }
 
 // send queues one message.
-func (n *node) send(to *node, body string) uint64 {
-	var number uint64
+func (n *node) send(to *node, body string) {
 	n.do(func() {
-		number = n.queue(to, body)
+		n.queue(to, body)
 		n.c.MailChanged(to.id)
 	})
-	return number
 }
 
-func (n *node) queue(to *node, body string) uint64 {
+func (n *node) queue(to *node, body string) {
 	f := n.friends[to.id]
 	var id wire.MessageID
 	binary.BigEndian.PutUint64(id[:], n.w.random.Uint64())
@@ -336,7 +334,6 @@ func (n *node) queue(to *node, body string) uint64 {
 	f.bodies[id] = []byte(body)
 	f.out = append(f.out, Outgoing{Number: f.next, ID: id, Time: n.w.now.UnixMilli(), Size: len(body)})
 	f.next++
-	return f.next - 1
 }
 
 func (n *node) got(from *node) []string {
@@ -430,7 +427,12 @@ func (n *node) Send(b []byte, to netip.AddrPort) {
 
 func (n *node) Local() []netip.AddrPort { return n.local }
 
-func (n *node) External() (netip.AddrPort, bool) { return n.external, n.external.IsValid() }
+func (n *node) External() []netip.AddrPort {
+	if !n.external.IsValid() {
+		return nil
+	}
+	return []netip.AddrPort{n.external}
+}
 
 // Prekeys.
 
