@@ -552,7 +552,8 @@ func TestOneHandleAMessage(t *testing.T) {
 	})
 }
 
-// TestSendIsFast: Send is a durable local act; its context ends only the wait.
+// TestSendWithEndedContext: Send is a durable local act that waits for no
+// network, and does nothing when its context has ended before.
 func TestSendWithEndedContext(t *testing.T) {
 	bubble(t, func(t *testing.T, n *carriertest.Network) {
 		alice, bob := newPerson(t, n, "Alice"), newPerson(t, n, "Bob")

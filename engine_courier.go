@@ -79,7 +79,8 @@ func (h handler) OnState(from crypto.ID, s *wire.State) {
 		h.OnReceipt(from, s.Bond, s.Receipt)
 	}
 	e.updateCapacity(from)
-	presence, seen := Presence(s.Presence), time.UnixMilli(s.Time)
+	// By the friend's clock, but not after now: it only ever rises.
+	presence, seen := Presence(s.Presence), time.UnixMilli(min(s.Time, e.Now().UnixMilli()))
 	e.Then(func() {
 		if f := e.node.friends.find(from); f != nil {
 			f.update(func(i *friendInfo) {
@@ -124,6 +125,15 @@ func (h handler) OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt) {
 // OnRequest implements courier.Handler.
 func (h handler) OnRequest(r *wire.Request) {
 	h.e.friendship.Request(h.e.Now(), r)
+}
+
+// OnRequestStored implements courier.Handler.
+func (h handler) OnRequestStored(to crypto.ID) {
+	h.e.Then(func() {
+		if f := h.e.node.friends.find(to); f != nil && f.State() == FriendPending {
+			h.e.tellFriend(to, FriendStored, f.Label())
+		}
+	})
 }
 
 // OnStored implements courier.Handler.

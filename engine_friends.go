@@ -125,7 +125,7 @@ func (e *engine) requestList() []FriendRequest {
 }
 
 func requestEvent(r *wire.Request) FriendRequest {
-	return FriendRequest{ID: r.From, Name: r.Name, Hello: r.Hello, Time: time.UnixMilli(r.Time)}
+	return FriendRequest{ID: r.From, Name: r.Name, Hello: r.Hello, Time: time.UnixMilli(min(r.Time, maxTime))}
 }
 
 func (e *engine) friend(id ID) (*Friend, error) {

@@ -18,6 +18,10 @@ const (
 	consumeBatch = 256                   // or when so many wait
 )
 
+// maxTime is the last time that others are shown to have said, in unix ms: the
+// end of the year 9999. A program could not write a later one as RFC 3339 or JSON.
+const maxTime = 253402300799999
+
 // inboxEntry is one received message that is not consumed yet. Its row holds
 // the rest.
 type inboxEntry struct {
@@ -67,7 +71,7 @@ func (in *inbox) add(from crypto.ID, m delivery.Inbound) {
 	in.arrival++
 	entry := &inboxEntry{arrival: in.arrival, from: from, size: len(m.Body)}
 	in.e.Put(tableInbox, from, entry.key(), appendInboxRow(nil, inboxRow{
-		id: m.ID, time: m.Time, courier: Courier(m.Courier), body: m.Body,
+		id: m.ID, time: min(m.Time, maxTime), courier: Courier(m.Courier), body: m.Body,
 	}))
 	id := MessageID(m.ID)
 	in.e.Then(func() {

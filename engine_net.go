@@ -56,6 +56,9 @@ func listen(ctx context.Context, config Config, port uint16) ([]*udpio.Socket, e
 		sockets, err = listenAll(ctx, config.Net, networks, host, 0) // the old port is only a wish
 	}
 	if err != nil {
+		if !fixed {
+			want = 0 // nobody has asked for that port
+		}
 		return nil, listenError(net.JoinHostPort(host, strconv.Itoa(int(want))), err)
 	}
 	return sockets, nil

@@ -298,7 +298,8 @@ func TestStoreDamage(t *testing.T) {
 	})
 }
 
-// TestErrorsNameNoSecrets: neither the private key nor Config.Key is in a text.
+// TestErrorText: an *Error says all it has in one line, and the sentinels fit
+// into it.
 func TestErrorText(t *testing.T) {
 	cause := fs.ErrPermission
 	for _, test := range []struct {

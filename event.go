@@ -21,11 +21,12 @@ type FriendRequest struct {
 	Time  time.Time // when it was sent, by the requester's clock
 }
 
-// RequestWithdrawn says that a stranger's request is gone unanswered: taken
-// back, or expired after 30 days.
+// RequestWithdrawn says that a stranger's request is gone unanswered: it has
+// expired after 30 days, or given way to others where too many were pending. One
+// that was taken back is noticed when it is accepted: the friend is removed then.
 type RequestWithdrawn struct{ ID ID }
 
-// FriendChanged reports a friend's new State: requested, accepted, refused,
+// FriendChanged reports a friend's new State: pending, stored, accepted, refused,
 // removed or expired.
 type FriendChanged struct {
 	Friend *Friend

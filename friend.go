@@ -14,11 +14,12 @@ type FriendState uint8
 // The states of a Friend.
 const (
 	FriendNone     FriendState = iota // no longer a friend: we removed them
-	FriendPending                     // our request has no answer yet
+	FriendPending                     // our request is on its way into the DHT
 	FriendAccepted                    // both are friends
 	FriendRefused                     // they refused our request
 	FriendRemoved                     // they removed us
 	FriendExpired                     // our request found no answer in 30 days
+	FriendStored                      // our request lies in the DHT and has no answer yet
 )
 
 // String names the state in one word.
@@ -36,6 +37,8 @@ func (s FriendState) String() string {
 		return "removed"
 	case FriendExpired:
 		return "expired"
+	case FriendStored:
+		return "stored"
 	}
 	return "unknown"
 }
@@ -193,7 +196,7 @@ func (f *Friend) WaitAccepted(ctx context.Context) error {
 			return true, ErrExpired
 		case FriendNone:
 			return true, ErrCancelled
-		case FriendPending:
+		case FriendPending, FriendStored:
 		}
 		return false, nil
 	})
@@ -204,7 +207,7 @@ func (f *Friend) WaitAccepted(ctx context.Context) error {
 func (f *Friend) WaitOnline(ctx context.Context) error {
 	return f.wait(ctx, "wait online", "not online yet", func(i friendInfo) (bool, error) {
 		switch i.state {
-		case FriendAccepted, FriendPending:
+		case FriendAccepted, FriendPending, FriendStored:
 			return i.online, nil
 		case FriendNone, FriendRefused, FriendRemoved, FriendExpired:
 		}

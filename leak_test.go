@@ -212,13 +212,13 @@ func (brokenNet) LocalAddrs() ([]netip.Prefix, error) { return nil, nil }
 // memory.
 func TestHeapOfManyNodes(t *testing.T) {
 	leakFree(t)
-	dir := t.TempDir()
+	dir, friend := t.TempDir(), somebody()
 	cycle := func() {
 		node, err := carrier.Start(t.Context(), carrier.Config{Dir: dir, Listen: "127.0.0.1:0", NoBootstrap: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := node.AddFriend(t.Context(), friendForever, "hello"); err != nil {
+		if _, err := node.AddFriend(t.Context(), friend, "hello"); err != nil {
 			t.Fatal(err)
 		}
 		for range node.Events(t.Context()) {
@@ -241,6 +241,3 @@ func TestHeapOfManyNodes(t *testing.T) {
 		t.Errorf("live heap grew from %d KB after 10 nodes to %d KB after 50, want at most 1 MiB more", early>>10, late>>10)
 	}
 }
-
-// friendForever is asked by every node of TestHeapOfManyNodes.
-var friendForever = somebody()

@@ -7,13 +7,16 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
 	"net"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/anacrolix/torrent/bencode"
 	"github.com/gocarrier/carrier"
 	"github.com/gocarrier/carrier/carriertest"
 )
@@ -80,10 +83,7 @@ func (l *liars) meet(t *testing.T, nodes ...*carrier.Node) {
 	t.Helper()
 	for i, conn := range l.conns {
 		id := string(l.nodes[26*i : 26*i+20])
-		query, err := bencode.Marshal(map[string]any{"t": "hi", "y": "q", "q": "find_node", "a": map[string]any{"id": id, "target": id}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		query := bencode(nil, map[string]any{"t": "hi", "y": "q", "q": "find_node", "a": map[string]any{"id": id, "target": id}})
 		for _, node := range nodes {
 			if _, err := conn.WriteTo(query, net.UDPAddrFromAddrPort(node.LocalAddrs()[0])); err != nil {
 				t.Fatal(err)
@@ -101,18 +101,16 @@ func (l *liars) serve(conn net.PacketConn, id []byte, kind int) {
 		if err != nil {
 			return
 		}
-		var m map[string]any
-		if bencode.Unmarshal(bytes.Clone(buf[:n]), &m) != nil || m["y"] != "q" {
+		v, _, ok := bdecode(string(buf[:n]))
+		m, _ := v.(map[string]any)
+		if !ok || m["y"] != "q" {
 			continue
 		}
 		args, _ := m["a"].(map[string]any)
 		method, _ := m["q"].(string)
 		r := l.reply(method, args, kind)
 		r["id"] = string(id)
-		b, err := bencode.Marshal(map[string]any{"t": m["t"], "y": "r", "r": r})
-		if err != nil {
-			continue
-		}
+		b := bencode(nil, map[string]any{"t": m["t"], "y": "r", "r": r})
 		_, _ = conn.WriteTo(b, from) // the lab's writes fail only after Close
 	}
 }
@@ -146,7 +144,7 @@ func (l *liars) reply(method string, args map[string]any, kind int) map[string]a
 // under the target; nil: none yet.
 func (l *liars) lie(first map[string]any, kind int) map[string]any {
 	own := func(value string, seq int64) map[string]any {
-		v := bencode.MustMarshal(value)
+		v := bencode(nil, value)
 		signed := append(fmt.Appendf(nil, "3:seqi%de1:v", seq), v...)
 		return map[string]any{
 			"k": string(l.key[32:]), "sig": string(ed25519.Sign(l.key, signed)), "seq": seq, "v": value,
@@ -180,4 +178,70 @@ func (l *liars) lie(first map[string]any, kind int) map[string]any {
 	default:
 		return own(string(bytes.Repeat([]byte("o"), 1300)), time.Now().UnixMilli())
 	}
+}
+
+// bencode appends a value of BEP 3: string, int64, []string or map.
+func bencode(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case string:
+		b = append(fmt.Appendf(b, "%d:", len(v)), v...)
+	case int64:
+		b = fmt.Appendf(b, "i%de", v)
+	case []string:
+		b = append(b, 'l')
+		for _, x := range v {
+			b = bencode(b, x)
+		}
+		b = append(b, 'e')
+	case map[string]any:
+		b = append(b, 'd')
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			b = bencode(bencode(b, k), v[k])
+		}
+		b = append(b, 'e')
+	default:
+		panic(fmt.Sprintf("bencode of %T", v))
+	}
+	return b
+}
+
+// bdecode reads one value and returns what follows it. Lists become []any.
+func bdecode(s string) (v any, rest string, ok bool) {
+	if s == "" {
+		return nil, "", false
+	}
+	switch s[0] {
+	case 'i':
+		number, rest, found := strings.Cut(s[1:], "e")
+		n, err := strconv.ParseInt(number, 10, 64)
+		return n, rest, found && err == nil
+	case 'l', 'd':
+		var all []any
+		rest = s[1:]
+		for rest != "" && rest[0] != 'e' {
+			if v, rest, ok = bdecode(rest); !ok {
+				return nil, "", false
+			}
+			all = append(all, v)
+		}
+		if rest == "" {
+			return nil, "", false
+		}
+		if s[0] == 'l' {
+			return all, rest[1:], true
+		}
+		m := map[string]any{}
+		for i := 0; i+1 < len(all); i += 2 {
+			if k, isString := all[i].(string); isString {
+				m[k] = all[i+1]
+			}
+		}
+		return m, rest[1:], true
+	}
+	length, tail, found := strings.Cut(s, ":")
+	n, err := strconv.Atoi(length)
+	if !found || err != nil || n < 0 || n > len(tail) {
+		return nil, "", false
+	}
+	return tail[:n], tail[n:], true
 }

@@ -16,15 +16,21 @@ func (f *family) vote(from, ours netip.AddrPort) {
 	f.followAddress()
 }
 
-// followAddress draws a new node ID when enough nodes see us at an IP address
-// that ours does not fit (BEP 42). The caller holds mu.
-func (f *family) followAddress() {
+// externalIP returns the IP address that enough nodes agree on. The caller
+// holds mu.
+func (f *family) externalIP() (netip.Addr, bool) {
 	ips := make(map[netip.Addr]int)
 	f.votes.each(func(_, ours netip.AddrPort) bool {
 		ips[ours.Addr()]++
 		return true
 	})
-	ip, ok := winner(ips)
+	return winner(ips)
+}
+
+// followAddress draws a new node ID when enough nodes see us at an IP address
+// that ours does not fit (BEP 42). The caller holds mu.
+func (f *family) followAddress() {
+	ip, ok := f.externalIP()
 	if !ok || isSecure(f.id, ip) {
 		return
 	}
@@ -33,13 +39,22 @@ func (f *family) followAddress() {
 	f.node.count("node_id_changed")
 }
 
-// external returns the address that enough nodes agree on.
+// external returns the address that enough nodes agree on: the IP address first,
+// then the port. Behind a NAT that maps each destination to another port no two
+// honest nodes agree on a port, and three liars could name anybody's address, to
+// which we would then send all whom we tell ours.
 func (f *family) external() (netip.AddrPort, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	ip, ok := f.externalIP()
+	if !ok {
+		return netip.AddrPort{}, false
+	}
 	addrs := make(map[netip.AddrPort]int)
 	f.votes.each(func(_, ours netip.AddrPort) bool {
-		addrs[ours]++
+		if ours.Addr() == ip {
+			addrs[ours]++
+		}
 		return true
 	})
 	return winner(addrs)

@@ -233,6 +233,29 @@ func TestExternalVotes(t *testing.T) {
 	check(a)
 }
 
+// TestExternalVotesOfLiars: behind a NAT that maps each destination to another
+// port the honest agree on the IP address alone. Three liars who agree on a port
+// too do not outvote them.
+func TestExternalVotesOfLiars(t *testing.T) {
+	s := &starter{t: t, mem: newMemNet(0)}
+	n := s.node(Config{})
+	defer s.closeAll()
+	f := n.families[0]
+	heard := func(from byte, ours netip.AddrPort) {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{80, 0, 0, from}), 1)
+		f.heard(contact{randomID(), at}, time.Millisecond, ours)
+	}
+	for i := range byte(8) {
+		heard(i, netip.AddrPortFrom(netip.MustParseAddr("99.0.0.1"), 2000+uint16(i)))
+	}
+	for i := range byte(3) {
+		heard(100+i, netip.MustParseAddrPort("203.0.113.5:53530"))
+	}
+	if got := n.External(); len(got) != 0 {
+		t.Errorf("External: %v, the word of 3 liars against 8", got)
+	}
+}
+
 // TestTableRules: who gets in, who makes room, who is told to others.
 func TestTableRules(t *testing.T) {
 	now := time.Now()

@@ -10,8 +10,15 @@ import (
 // keys need it right within an hour.
 const maxSkew = time.Hour
 
-// skews remembers whether the engine has been told of a wrong clock.
-type skews struct{ told bool }
+// skewEvery is the least time between two tellings, as friends may change what
+// they say as often as they like.
+const skewEvery = time.Hour
+
+// skews remembers whether the engine has been told of a wrong clock, and when.
+type skews struct {
+	told bool
+	at   time.Time
+}
 
 // judgeClock compares our clock with the signed time of a new state record. A
 // time ahead of ours speaks for itself; one behind only if the record has just
@@ -55,8 +62,8 @@ func (p *peer) setSkew(behind time.Duration) {
 	switch {
 	case n < 2:
 		c.skews.told = false
-	case !c.skews.told:
-		c.skews.told = true
+	case !c.skews.told && (c.skews.at.IsZero() || c.loop.Now().Sub(c.skews.at).Abs() >= skewEvery):
+		c.skews.told, c.skews.at = true, c.loop.Now()
 		c.count("clock.skew")
 		c.handler.OnClockSkew(d)
 	}

@@ -212,6 +212,9 @@ type Handler interface {
 	OnMail(from crypto.ID, m *wire.Mail, via Via) bool
 	OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt)
 	OnRequest(r *wire.Request)
+	// OnRequestStored tells, once in a run, that our request to that person lies
+	// where its target finds it.
+	OnRequestStored(to crypto.ID)
 	// OnStored tells that the messages of those numbers stand in slots that a
 	// stored state announces, each in at least that many copies.
 	OnStored(to crypto.ID, seq wire.Sequence, numbers []uint64, copies int)

@@ -17,7 +17,7 @@ const (
 	bellWalkEvery = 10 * time.Minute // network may still be forming
 	fixedEvery    = 30 * time.Minute // the fixed buckets are read
 	fixedDays     = 3                // of today and the days before
-	fixedPace     = 2 * time.Second  // one after the other: friends come first
+	fixedPace     = 2 * time.Second  // one after the other, older days slower: friends come first
 
 	bucketsAtOnce = 4                // reads under way
 	bucketsHeld   = 1024             // buckets remembered, of each day
@@ -259,11 +259,12 @@ func (w *watch) lookAtFixed() {
 			return
 		}
 		day, bucket := today-crypto.Epoch(n/crypto.FixedBuckets), crypto.FirstFixedBucket+n%crypto.FixedBuckets
+		pace := fixedPace * time.Duration(1+n/crypto.FixedBuckets)
 		n++
 		round := w.round
 		w.c.budget.run(classWalk, costWalk, func() {
 			if round == w.round {
-				w.read(day, bucket, func(bool) { w.schedule(1, w.every(fixedPace), next) })
+				w.read(day, bucket, func(bool) { w.schedule(1, w.every(pace), next) })
 			}
 		})
 	}

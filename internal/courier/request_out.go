@@ -35,6 +35,7 @@ type outRequest struct {
 	again   Timer     // of put
 	bell    Timer     // of ring
 	ringing bool      // an announce is under way
+	told    bool      // the handler, that it is stored
 	stopped bool
 }
 
@@ -117,6 +118,10 @@ func (o *outRequest) placed(bucket uint32, r PutResult) {
 	}
 	if r.Stored >= fewestCopies || r.Stored > 0 && r.Stored == r.Asked {
 		o.retry = 0
+		if !o.told {
+			o.told = true
+			o.c.handler.OnRequestStored(o.to.ID)
+		}
 		return
 	}
 	if r.Newer != 0 {

@@ -137,17 +137,18 @@ type node struct {
 	packets        int // that its DHT operations are reckoned to have sent
 	datagrams      int
 
-	friends  map[crypto.ID]*friendship
-	states   map[crypto.ID][]*wire.State
-	profiles map[crypto.ID]*wire.Profile
-	online   map[crypto.ID]bool
-	presence wire.Presence
-	profile  uint64
-	twins    []Twin
-	skew     []time.Duration
-	newer    []uint8
-	requests []*wire.Request
-	full     bool // takes no mail
+	friends        map[crypto.ID]*friendship
+	states         map[crypto.ID][]*wire.State
+	profiles       map[crypto.ID]*wire.Profile
+	online         map[crypto.ID]bool
+	presence       wire.Presence
+	profile        uint64
+	twins          []Twin
+	skew           []time.Duration
+	newer          []uint8
+	requests       []*wire.Request
+	requestsStored []crypto.ID
+	full           bool // takes no mail
 }
 
 // friendship is the node's record of another one: relation, mail both ways.
@@ -550,6 +551,8 @@ func (n *node) OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt) {
 }
 
 func (n *node) OnRequest(r *wire.Request) { n.requests = append(n.requests, r) }
+
+func (n *node) OnRequestStored(to crypto.ID) { n.requestsStored = append(n.requestsStored, to) }
 
 func (n *node) OnStored(to crypto.ID, _ wire.Sequence, numbers []uint64, copies int) {
 	for _, x := range numbers {

@@ -485,3 +485,38 @@ func TestFriendStateOfAPendingRequester(t *testing.T) {
 		t.Errorf("got %v, relation %d, bond %d, want none, refused, %d", m.people[to.ID].state, relation, bond, ours)
 	}
 }
+
+// A flood of requests to an address that was given up is not in the way of those
+// who know the new one.
+func TestAFloodOfAnOldAddress(t *testing.T) {
+	m := New(address(t, 1).ID)
+	for i := range MaxIncoming {
+		m.Request(start.Add(time.Duration(i)*time.Second), asks(stranger(i), 5, "flood"))
+	}
+	m.Take()
+	now := start.Add(time.Hour)
+	r := asks(stranger(20_000), 5, "hi")
+	r.Nospam = crypto.Nospam{9, 9}
+	m.Request(now, r)
+	if p, _ := m.Person(r.From); p.State != Incoming || m.incoming != MaxIncoming || len(m.people) != MaxIncoming {
+		t.Fatalf("the new address is asked in vain: %v, %d pending, %d people", p.State, m.incoming, len(m.people))
+	}
+	if _, ok := m.Person(stranger(0)); ok {
+		t.Error("the oldest request of the flood has not given way")
+	}
+	o := m.Take()
+	if len(o.Events) != 2 || o.Events[0].Kind != RequestWithdrawn || o.Events[0].ID != stranger(0) || o.Events[1].Kind != RequestReceived {
+		t.Errorf("events %+v", o.Events)
+	}
+	if len(o.Rows) != 2 {
+		t.Errorf("%d rows, want one gone and one new", len(o.Rows))
+	}
+	for i := range 2 * MaxIncoming { // the new one can be flooded as well
+		r := asks(stranger(30_000+i), 5, "flood")
+		r.Nospam = crypto.Nospam{9, 9}
+		m.Request(now, r)
+	}
+	if p, _ := m.Person(r.From); p.State != Incoming || m.incoming != MaxIncoming {
+		t.Errorf("a request gave way to others of its address: %v, %d pending", p.State, m.incoming)
+	}
+}
