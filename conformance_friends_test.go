@@ -543,12 +543,12 @@ func TestRequestExpires(t *testing.T) {
 		alice, bob := newPerson(t, n, "Alice"), newPerson(t, n, "Bob")
 		address := bob.Address()
 		bob.stop()
-		ab := alice.add(address, "hello")
+		alice.add(address, "hello")
 		msg := alice.send(address.ID, "for when you accept")
 		alice.stop() // a month of idling would be a test of patience only
 		time.Sleep(30*24*time.Hour + time.Minute)
 		alice.start()
-		ab = alice.friend(address.ID)
+		ab := alice.friend(address.ID)
 		if err := ab.WaitAccepted(within(t, patience)); !errors.Is(err, carrier.ErrExpired) {
 			t.Errorf("WaitAccepted = %v, want ErrExpired", err)
 		}
@@ -640,7 +640,7 @@ func TestFriendsAndRequestsAreOrdered(t *testing.T) {
 func TestSeenAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, n *carriertest.Network) {
 		alice, bob := newPerson(t, n, "Alice"), newPerson(t, n, "Bob")
-		ab, ba := befriend(alice, bob)
+		ab, _ := befriend(alice, bob)
 		soon := func(what string, begin time.Time, limit time.Duration) {
 			t.Helper()
 			for _, f := range []*carrier.Friend{ab, bob.friend(alice.ID())} {
@@ -655,7 +655,7 @@ func TestSeenAgain(t *testing.T) {
 		begin := time.Now()
 		bob.start()
 		soon("restart", begin, 15*time.Second)
-		ba = bob.friend(alice.ID())
+		ba := bob.friend(alice.ID())
 		for _, outage := range []time.Duration{time.Minute, 5 * time.Minute, time.Minute} {
 			n.Partition(bob.Node)
 			time.Sleep(outage)

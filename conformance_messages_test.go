@@ -277,7 +277,7 @@ func TestNeverOnlineTogether(t *testing.T) {
 func TestSendToPending(t *testing.T) {
 	bubble(t, func(t *testing.T, n *carriertest.Network) {
 		alice, bob := newPerson(t, n, "Alice"), newPerson(t, n, "Bob")
-		ab := alice.add(bob.Address(), "hello")
+		alice.add(bob.Address(), "hello")
 		first, second := alice.send(bob.ID(), "first"), alice.send(bob.ID(), "second")
 		if s := first.State(); s.Status != carrier.MessageQueued || !strings.Contains(s.Reason, "accept") {
 			t.Errorf("State = %s, want queued until the friend accepts", s)
@@ -292,7 +292,7 @@ func TestSendToPending(t *testing.T) {
 				t.Errorf("Bob got %q, want %q", got.body, want.Body())
 			}
 		}
-		ab = alice.friend(bob.ID())
+		ab := alice.friend(bob.ID())
 		alice.must(ab.WaitAccepted(within(t, patience)))
 		eventually(t, "both are delivered", func() bool {
 			for _, m := range alice.Outbox() {

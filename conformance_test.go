@@ -215,7 +215,7 @@ func TestAddressAndIDValidity(t *testing.T) {
 func TestNewNospam(t *testing.T) {
 	bubble(t, func(t *testing.T, n *carriertest.Network) {
 		alice, bob, carol, dave := newPerson(t, n, "Alice"), newPerson(t, n, "Bob"), newPerson(t, n, "Carol"), newPerson(t, n, "Dave")
-		ab, _ := befriend(alice, bob)
+		befriend(alice, bob)
 		old := bob.Address()
 		fresh, err := bob.NewAddress()
 		bob.must(err)
@@ -235,7 +235,7 @@ func TestNewNospam(t *testing.T) {
 			}
 		}
 		alice.start()
-		if ab = alice.friend(bob.ID()); ab.State() != carrier.FriendAccepted {
+		if ab := alice.friend(bob.ID()); ab.State() != carrier.FriendAccepted {
 			t.Errorf("the old friend is %s, want accepted", ab.State())
 		}
 		alice.delivered(alice.send(bob.ID(), "friends stay"))

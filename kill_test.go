@@ -68,7 +68,7 @@ func killStory(t *testing.T, seed uint64, kills int) error {
 		}
 	}()
 	for _, v := range people {
-		if err := v.start(t); err != nil {
+		if err := v.start(); err != nil {
 			return err
 		}
 	}
@@ -95,7 +95,7 @@ func killStory(t *testing.T, seed uint64, kills int) error {
 		}
 		for _, w := range people {
 			if w == v || both {
-				if err := w.start(t); err != nil {
+				if err := w.start(); err != nil {
 					return fmt.Errorf("after kill %d of %d: %w", i+1, kills, err)
 				}
 			}
@@ -138,7 +138,7 @@ func killStory(t *testing.T, seed uint64, kills int) error {
 	// All was consumed: what comes in one more life had been stored twice.
 	for _, v := range people {
 		v.mute = "yes"
-		if err := v.start(t); err != nil {
+		if err := v.start(); err != nil {
 			return err
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -277,7 +277,7 @@ func newVictim(name, dir, routers string) *victim {
 
 // start begins a life. The child learns where its count stands, for a number
 // must not be used again even if nothing is known of how its Send ended.
-func (v *victim) start(t *testing.T) error {
+func (v *victim) start() error {
 	program, err := os.Executable()
 	if err != nil {
 		return err

@@ -141,19 +141,6 @@ func (s *stranger) put(t *testing.T, key ed25519.PrivateKey, salt string, value 
 	}
 }
 
-// putSlot seals a body as the value of one of the stranger's slots to a friend.
-func (s *stranger) putSlot(t *testing.T, to carrier.ID, salt string, kind wire.Kind, body []byte, seq int64) {
-	t.Helper()
-	pair, week := s.pair(t, to), crypto.Week(time.Now())
-	key := pair.Slot(crypto.Out, week)
-	size, ok := wire.PadSlot(len(body))
-	if !ok {
-		t.Fatal("the body is too long for a slot")
-	}
-	ad := append([]byte(key[32:]), salt...)
-	s.put(t, key, salt, pair.Key(crypto.Out, week).Seal(nil, ad, wire.AppendPlain(nil, kind, body, size)), seq)
-}
-
 // state is a state record that names those endpoints.
 func (s *stranger) state(to carrier.ID, change func(*wire.State)) []byte {
 	x := &wire.State{

@@ -165,6 +165,11 @@ func targetLimit() rate { return rate{30.0 / 60, 30} }
 // state, readings of mail slots and profiles. Beyond it they wait.
 func effortLimit() rate { return rate{1.0 / 10, 12} }
 
+// readingLimit is for the reading of mail slots, in packets, over all peers: what
+// friends can make the node look up for nothing leaves half of the budget to the
+// others.
+func readingLimit() rate { return rate{budgetRate / 2, budgetBurst} }
+
 // inboundLimit is for one peer's envelopes: twice what one of us sends.
 func inboundLimit() rate { return rate{2 * mailRate, mailRate} }
 
@@ -179,12 +184,18 @@ type bucket struct {
 
 // take takes a token; if there is none, wait is how long the next one takes.
 func (b *bucket) take(r rate, now time.Time) (wait time.Duration, ok bool) {
+	return b.takeAll(r, now, 1)
+}
+
+// takeAll takes n tokens, at most the burst, or none.
+func (b *bucket) takeAll(r rate, now time.Time, n int) (wait time.Duration, ok bool) {
 	b.refill(r, now)
-	if b.spent+1 > r.burst {
-		wait = time.Duration((b.spent + 1 - r.burst) / r.perSecond * float64(time.Second))
+	after := b.spent + float64(n)
+	if after > r.burst {
+		wait = time.Duration((after - r.burst) / r.perSecond * float64(time.Second))
 		return max(wait, time.Millisecond), false // never 0, for what arithmetic leaves over
 	}
-	b.spent++
+	b.spent = after
 	return 0, true
 }
 

@@ -22,8 +22,12 @@ type skews struct {
 
 // judgeClock compares our clock with the signed time of a new state record. A
 // time ahead of ours speaks for itself; one behind only if the record has just
-// been made: it came directly, or was not there when we last looked.
+// been made: it came directly, or was not there when we last looked. Whom we
+// refused or removed has no say.
 func (p *peer) judgeClock(s *wire.State, via Via) {
+	if !p.present() {
+		return
+	}
 	now := p.c.loop.Now()
 	behind := time.UnixMilli(s.Time).Sub(now)
 	fresh := via == ViaDirect || !p.looking.fresh.IsZero() && now.Sub(p.looking.fresh) < recent

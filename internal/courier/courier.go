@@ -284,6 +284,7 @@ type Courier struct {
 	tags     tags
 	rising   rising
 	budget   *budget
+	reading  bucket   // of mail slots, over all friends
 	sources  *limiter // datagrams that open to nothing, by source
 	targets  *limiter // datagrams to endpoints without proof, by destination
 	twins    twins

@@ -29,6 +29,9 @@ const (
 	receiptEvery = 5 * time.Millisecond
 
 	replayKept = 128
+	// mailLife is how old a mail datagram may be, against the newest that the
+	// peer is known to have signed: all share one line of rising numbers, in ms.
+	mailLife = uint64(time.Minute / time.Millisecond)
 )
 
 func mailLimit() rate { return rate{mailRate, mailBurst} }
@@ -381,6 +384,16 @@ func pack(items []Outgoing) []Outgoing {
 	return items
 }
 
+// newestVersion is the highest rising number that the peer is known to have
+// signed, but for mail.
+func (p *peer) newestVersion() uint64 {
+	n := max(p.helloVersion, p.receiptVersion)
+	if p.theirs != nil {
+		n = max(n, p.theirs.Version)
+	}
+	return n
+}
+
 // acceptMail takes a batch that came in a datagram.
 func (p *peer) acceptMail(body []byte, nonce [8]byte) {
 	c := p.c
@@ -391,6 +404,10 @@ func (p *peer) acceptMail(body []byte, nonce [8]byte) {
 	m := p.openMail(body, func(m *wire.Mail) bool {
 		if m.Part != nil {
 			c.count("drop.malformed")
+			return false
+		}
+		if newest := p.newestVersion(); newest > m.Generation && newest-m.Generation > mailLife {
+			c.count("drop.replay.mail")
 			return false
 		}
 		return true

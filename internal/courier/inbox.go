@@ -53,19 +53,31 @@ func (p *peer) readInbox() {
 	if in == nil || in.reading > 0 || !p.c.isReady || p.c.closing || !p.present() {
 		return
 	}
-	if wait, ok := p.effort.take(effortLimit(), p.c.loop.Now()); !ok {
+	now := p.c.loop.Now()
+	if wait, ok := p.effort.take(effortLimit(), now); !ok {
 		p.c.count("effort.held")
 		p.after(taskInbox, wait)
 		return
 	}
+	weeks := p.readWeeks(in.weekAll)
+	var slots []wire.WindowSlot
 	for _, w := range in.window.Slots {
 		if h := in.held[w.Slot]; h != nil && h.mail.Generation < w.Generation {
 			in.held[w.Slot] = nil
 		}
 		if p.slotUnread(w) && in.held[w.Slot] == nil {
-			for _, week := range p.readWeeks(in.weekAll) {
-				p.readSlot(in, week, w)
-			}
+			slots = append(slots, w)
+		}
+	}
+	if wait, ok := p.c.reading.takeAll(readingLimit(), now, len(slots)*len(weeks)*costWalk); !ok {
+		p.effort.spent-- // not used
+		p.c.count("reading.held")
+		p.after(taskInbox, p.c.jitter(wait))
+		return
+	}
+	for _, w := range slots {
+		for _, week := range weeks {
+			p.readSlot(in, week, w)
 		}
 	}
 	if in.reading == 0 {

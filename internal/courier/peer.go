@@ -210,6 +210,8 @@ func (p *peer) restore() error {
 				return fmt.Errorf("courier: row of %v: %w", p.id, err)
 			}
 			p.theirs = s
+			// Of one rising line with the state, and not kept by themselves.
+			p.helloVersion, p.receiptVersion = s.Version, s.Version
 		}
 	}
 	return p.restoreBox()

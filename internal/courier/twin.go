@@ -14,9 +14,10 @@ import (
 // twins watches for another living node with our identity: every put of our
 // state reads what stands there. A record with a nonce that is of no run of this
 // store, signed in the last hour, is a suspicion. We then put our own above it;
-// one with that nonce that stands above ours, and was signed later, is proof:
-// what a run that has ended left behind, stale copies too, stands below. (No
-// clock is in this: the run that has ended may have had another one.)
+// one with that nonce that stands above ours, and was signed since, is proof.
+// What a run that has ended left behind, stale copies too, stands below, whatever
+// its clock was; and a friend, who can put all that we ever signed to it above
+// ours, has nothing that was signed since.
 type twins struct {
 	known    []uint64 // nonces of this store's newest runs, this one included
 	suspects map[uint64]suspect
@@ -27,6 +28,7 @@ type twins struct {
 type suspect struct {
 	peer    *peer // in whose slot it was seen
 	version uint64
+	since   time.Time
 	above   int64 // seq of what we have put there since; the highest: nothing yet
 }
 
@@ -115,13 +117,13 @@ func (t *twins) see(p *peer, s *wire.State, seq int64) {
 	case !ok && len(t.suspects) >= maxSuspects:
 		c.count("fault.starts")
 	case !ok:
-		t.suspects[s.Start] = suspect{peer: p, version: s.Version, above: math.MaxInt64}
+		t.suspects[s.Start] = suspect{peer: p, version: s.Version, since: now, above: math.MaxInt64}
 		// Put once more, which shows ourselves to a twin, and go on looking for
 		// as long as a living one may take to put again.
 		p.after(taskState, time.Second)
 		p.own.dirty, p.own.urgent = true, true
 		t.watch(p, now.Add(twinWatch))
-	case p == first.peer && s.Version > first.version && seq > first.above:
+	case p == first.peer && s.Version > first.version && s.Time > first.since.UnixMilli() && seq > first.above:
 		t.told = true
 		c.count("twin")
 		yield := cmp.Or(c.incarnation.Compare(s.Incarnation), cmp.Compare(c.start, s.Start)) < 0
