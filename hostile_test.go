@@ -436,7 +436,7 @@ func TestPoisonedRequests(t *testing.T) {
 		junk := bytes.Repeat([]byte("junk"), 225)
 		before := h.alice.Stats()
 		for bucket := range uint32(crypto.FixedBuckets) { // the highest number that nodes take
-			mallory.put(t, address.RequestSlot(day, crypto.FirstFixedBucket+bucket), "", junk, ahead)
+			mallory.put(t, address.RequestSlot(day, crypto.FirstFixedBucket+bucket), junk, ahead)
 		}
 		bell := address.RequestBell(day)
 		for port := uint16(1); port <= 60; port++ {
@@ -444,7 +444,7 @@ func TestPoisonedRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 			if port%6 == 0 {
-				mallory.put(t, address.RequestSlot(day, uint32(port)), "", poison(t, mallory, address, int(port/6)), ahead)
+				mallory.put(t, address.RequestSlot(day, uint32(port)), poison(t, mallory, address, int(port/6)), ahead)
 			}
 		}
 		time.Sleep(5 * time.Minute)

@@ -126,17 +126,17 @@ func (s *stranger) request(t *testing.T, to carrier.Address, hello string, endpo
 	}
 	// Its own, for a bucket that is known is read again only after minutes.
 	bucket := binary.BigEndian.Uint16(s.identity.ID().Bytes()[1:3]) | 1
-	s.put(t, to.RequestSlot(crypto.Day(now), crypto.FixedBucket(s.id())), "", value, int64(s.rise()))
-	s.put(t, to.RequestSlot(crypto.Day(now), uint32(bucket)), "", value, int64(s.rise()))
+	s.put(t, to.RequestSlot(crypto.Day(now), crypto.FixedBucket(s.id())), value, int64(s.rise()))
+	s.put(t, to.RequestSlot(crypto.Day(now), uint32(bucket)), value, int64(s.rise()))
 	if _, err := s.dht.Announce(t.Context(), to.RequestBell(crypto.Day(now)), bucket); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// put writes an item into the DHT.
-func (s *stranger) put(t *testing.T, key ed25519.PrivateKey, salt string, value []byte, seq int64) {
+// put writes an item without a salt into the DHT.
+func (s *stranger) put(t *testing.T, key ed25519.PrivateKey, value []byte, seq int64) {
 	t.Helper()
-	if _, err := s.dht.Put(t.Context(), dht.Put{Key: key, Salt: []byte(salt), Value: value, Seq: seq}); err != nil {
+	if _, err := s.dht.Put(t.Context(), dht.Put{Key: key, Value: value, Seq: seq}); err != nil {
 		t.Fatalf("put of %d bytes at seq %d: %v", len(value), seq, err)
 	}
 }
