@@ -29,7 +29,12 @@ type presence struct {
 	round        int       // of probing
 	probing      bool      // a round waits in the budget
 	helloVersion uint64    // highest seen
+	answers      bucket    // hellos that were sent as answers
 }
+
+// answerLimit is for answers to one peer's hellos: each draws one of our rising
+// numbers, and those must not run ahead of the clock.
+func answerLimit() rate { return rate{20, 40} }
 
 // best is the address in use while online.
 func (p *peer) best() netip.AddrPort {
@@ -301,7 +306,11 @@ func (p *peer) acceptHello(body []byte, from netip.AddrPort) {
 	if !h.Answer {
 		// A reply is as long as what it replies to, so nobody is sent more than
 		// they sent. Without proof from there it is a question in turn.
-		p.sendHello(e, now.Sub(e.proven) < proofLife)
+		if _, ok := p.answers.take(answerLimit(), now); ok {
+			p.sendHello(e, now.Sub(e.proven) < proofLife)
+		} else {
+			c.count("drop.flood")
+		}
 	}
 	if bound {
 		p.setSkew(time.UnixMilli(h.Time).Sub(now))

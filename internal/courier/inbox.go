@@ -70,7 +70,6 @@ func (p *peer) readInbox() {
 		}
 	}
 	if wait, ok := p.c.reading.takeAll(readingLimit(), now, len(slots)*len(weeks)*costWalk); !ok {
-		p.effort.spent-- // not used
 		p.c.count("reading.held")
 		p.after(taskInbox, p.c.jitter(wait))
 		return
