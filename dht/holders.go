@@ -64,17 +64,22 @@ func (h *holders) of(target nodeID) []holder {
 }
 
 // turn returns the n nodes of target whose turn it is to be asked: those that
-// have the item before those that do not, each in rotation.
-func (h *holders) turn(target nodeID, n int) []holder {
+// have the item before those that do not, each in rotation. With near above 0
+// only the nearest so many count, all alike.
+func (h *holders) turn(target nodeID, n, near int) []holder {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held, ok := h.targets.get(target)
 	if !ok {
 		return nil
 	}
+	nodes := held.nodes
+	if near > 0 {
+		nodes = nodes[:min(len(nodes), near)]
+	}
 	var have, rest []holder
-	for _, node := range held.nodes {
-		if node.has {
+	for _, node := range nodes {
+		if node.has && near == 0 {
 			have = append(have, node)
 		} else {
 			rest = append(rest, node)

@@ -87,9 +87,9 @@ func TestInteropLibrary(t *testing.T) {
 		t.Errorf("Announce: %+v, %v, want 8 stored", h, err)
 	}
 	time.Sleep(10 * time.Millisecond) // the library stores after it answers
-	var peers []netip.AddrPort
-	if _, err := ours[1].Peers(t.Context(), hash, 0, func(p netip.AddrPort) { peers = append(peers, p) }); err != nil || len(peers) != 1 || peers[0].Port() != 4242 {
-		t.Errorf("Peers: %v, %v", peers, err)
+	ports := map[uint16]int{}
+	if _, err := ours[1].Peers(t.Context(), hash, 0, func(p netip.AddrPort) { ports[p.Port()]++ }); err != nil || len(ports) != 1 || ports[4242] == 0 {
+		t.Errorf("Peers: %v, %v", ports, err)
 	}
 	to := mainline.NewAddr(net.UDPAddrFromAddrPort(ours[2].LocalAddrs()[0]))
 	res := plain[0].GetPeers(t.Context(), to, int160.FromByteArray(hash), false, mainline.QueryRateLimiting{})

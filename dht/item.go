@@ -187,7 +187,7 @@ func (n *Node) Get(ctx context.Context, q Query, each func(Item)) (Health, error
 // says whether the node has what was looked for.
 func (n *Node) consult(ctx context.Context, l lookup, ask int, h *Health, visit func(*reply) bool) (found, error) {
 	if ask > 0 {
-		l.only = n.holders.turn(l.target, ask)
+		l.only = n.holders.turn(l.target, ask, l.near)
 	}
 	has := make(map[netip.AddrPort]bool)
 	heard := make(map[netip.AddrPort]bool)

@@ -10,7 +10,10 @@ import (
 	"github.com/anacrolix/dht/v2/krpc"
 )
 
-const maxPeers = 1024 // reported by one call of Peers
+const (
+	maxPeers = 1024 // different ones reported by one call of Peers
+	maxOfOne = 50   // taken of one node's answer, so that a liar cannot fill it up
+)
 
 // Announce tells the nodes closest to infohash that there is a peer at our
 // address and the given port (BEP 5, implied_port 0). Nodes keep that for 15 to
@@ -64,9 +67,10 @@ func (n *Node) Announce(ctx context.Context, infohash [20]byte, port uint16) (He
 }
 
 // Peers finds the peers announced under infohash (BEP 5), and calls each, on its
-// own goroutine, once for every one, as they come; it stops reporting after
-// 1,024. ask is as Query.Ask. Anybody can announce any port, and under the address of
-// others with some effort: what a peer is must be proven otherwise.
+// own goroutine, for every one as often as there are nodes that name it, as they
+// come; it reports 1,024 different ones at most, 50 of each node. ask is as Query.Ask. Anybody can
+// announce any port, and under the address of others with some effort: what a peer
+// is must be proven otherwise. A peer that many nodes name is no invention of one.
 //
 // That there are none is no error. The error is as that of Get.
 func (n *Node) Peers(ctx context.Context, infohash [20]byte, ask int, each func(netip.AddrPort)) (Health, error) {
@@ -86,7 +90,7 @@ func (n *Node) Peers(ctx context.Context, infohash [20]byte, ask int, each func(
 			n.count("peer_unusable")
 			return
 		}
-		if !known[peer] && len(known) < maxPeers {
+		if known[peer] || len(known) < maxPeers {
 			known[peer] = true
 			each(peer)
 		}
@@ -94,15 +98,23 @@ func (n *Node) Peers(ctx context.Context, infohash [20]byte, ask int, each func(
 	for _, peer := range n.peers.get(infohash, maxPeers, anyFamily) {
 		report(peer)
 	}
-	l := lookup{target: infohash, method: "get_peers", args: krpc.MsgArgs{InfoHash: infohash}}
+	// That a node names peers proves nothing, unlike an item: those that an
+	// announce would go to are asked by turns, whatever they have said.
+	l := lookup{
+		target: infohash, method: "get_peers", args: krpc.MsgArgs{InfoHash: infohash},
+		near: putAim * len(n.families),
+	}
 	_, err = n.consult(ctx, l, ask, &h, func(r *reply) bool {
 		if len(r.values.Values) == 0 {
 			return false
 		}
 		h.Found++
+		named := make(map[netip.AddrPort]bool, len(r.values.Values)) // by this node
 		for _, value := range r.values.Values {
-			if ip, ok := netip.AddrFromSlice(slices.Clone(value.IP)); ok {
-				report(netip.AddrPortFrom(ip.Unmap(), uint16(value.Port)))
+			ip, ok := netip.AddrFromSlice(slices.Clone(value.IP))
+			if peer := netip.AddrPortFrom(ip.Unmap(), uint16(value.Port)); ok && !named[peer] && len(named) < maxOfOne {
+				named[peer] = true
+				report(peer)
 			}
 		}
 		return true

@@ -26,6 +26,7 @@ type lookup struct {
 	args   krpc.MsgArgs
 	only   []holder // ask just these, in one round trip; nil = walk
 	width  int      // how many of the closest must answer; 0 = walkK
+	near   int      // only so many of the nodes known to be near are asked, all alike; 0 = any
 }
 
 // found is how a lookup went in one family or, merged, in all.

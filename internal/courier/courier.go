@@ -126,7 +126,8 @@ type Slots interface {
 	Put(p Put, done func(PutResult))
 	// Reput writes an item that was read to where it is missing; anybody may.
 	Reput(i Item, done func(PutResult))
-	// Announce and Peers are BEP 5. Ask is as in Query.
+	// Announce and Peers are BEP 5. Ask is as in Query; each is called for a peer
+	// as often as there are holders that name it.
 	Announce(infohash [20]byte, port uint16, done func(Health))
 	Peers(infohash [20]byte, ask int, each func(netip.AddrPort), done func(Health))
 }

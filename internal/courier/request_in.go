@@ -1,6 +1,8 @@
 package courier
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -55,10 +57,11 @@ type bellDay struct {
 
 // bucketState is a random bucket that a bell has named.
 type bucketState struct {
-	tries  int
-	next   time.Time // not read before
-	queued bool      // or being read
-	held   bool      // a request of ours when it was read last
+	tries   int
+	next    time.Time // not read before
+	vouched bool      // several holders have named it
+	queued  bool      // or being read
+	held    bool      // a request to us when it was read last
 }
 
 // bucketRead is a bucket that waits to be read.
@@ -176,18 +179,10 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 		ask = 0
 	}
 	round, bell := w.round, w.address.RequestBell(day)
-	var heard []uint16 // a sample of the new ones, each as likely as another
-	seen := 0
+	heard := make(map[uint16]int) // new buckets, and how many holders name each
 	each := func(at netip.AddrPort) {
-		bucket := at.Port()
-		if bucket == 0 || d.buckets[bucket] != nil || slices.Contains(heard, bucket) {
-			return
-		}
-		seen++
-		if len(heard) < bucketSample {
-			heard = append(heard, bucket)
-		} else if i := w.c.random.IntN(seen); i < bucketSample {
-			heard[i] = bucket
+		if bucket := at.Port(); bucket != 0 && d.buckets[bucket] == nil {
+			heard[bucket]++
 		}
 	}
 	look := func() {
@@ -216,20 +211,37 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 	w.c.budget.run(classAsk, ask, look)
 }
 
-// hear takes a sample of new buckets from a bell.
-func (w *watch) hear(day crypto.Epoch, d *bellDay, heard []uint16) {
-	for _, bucket := range heard {
-		if d.buckets[bucket] != nil {
-			continue
-		}
-		if len(w.queue) >= bucketQueue || len(d.buckets) >= bucketsHeld && !d.forgetOne() {
+// hear takes a sample of new buckets from a bell: those that more holders name
+// first, for an announce goes to several and one liar speaks for itself only;
+// among equals each is as likely as another.
+func (w *watch) hear(day crypto.Epoch, d *bellDay, heard map[uint16]int) {
+	buckets := slices.Collect(maps.Keys(heard))
+	w.c.random.Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
+	slices.SortStableFunc(buckets, func(a, b uint16) int { return cmp.Compare(heard[b], heard[a]) })
+	for _, bucket := range buckets[:min(len(buckets), bucketSample)] {
+		vouched := heard[bucket] > 1
+		if len(w.queue) >= bucketQueue && !(vouched && w.giveWay()) || len(d.buckets) >= bucketsHeld && !d.forgetOne() {
 			w.c.count("drop.request.bell")
 			return
 		}
-		s := &bucketState{}
+		s := &bucketState{vouched: vouched}
 		d.buckets[bucket] = s
 		w.enqueue(bucketRead{day, bucket, s})
 	}
+}
+
+// giveWay drops the last of the waiting buckets that one holder alone has named.
+func (w *watch) giveWay() bool {
+	for i, r := range slices.Backward(w.queue) {
+		if !r.state.vouched {
+			if d := w.days[r.day]; d != nil {
+				delete(d.buckets, r.bucket)
+			}
+			w.queue = slices.Delete(w.queue, i, i+1)
+			return true
+		}
+	}
+	return false
 }
 
 // forgetOne makes room by forgetting a bucket that held no request, any.
@@ -274,7 +286,14 @@ func (w *watch) lookAtFixed() {
 // enqueue has a bucket that a bell has named read when its turn comes.
 func (w *watch) enqueue(r bucketRead) {
 	r.state.queued = true
-	w.queue = append(w.queue, r)
+	at := len(w.queue)
+	if r.state.vouched {
+		at = slices.IndexFunc(w.queue, func(q bucketRead) bool { return !q.state.vouched })
+		if at < 0 {
+			at = len(w.queue)
+		}
+	}
+	w.queue = slices.Insert(w.queue, at, r)
 	w.next()
 }
 

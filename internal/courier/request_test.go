@@ -419,12 +419,12 @@ func TestBucketsAreBounded(t *testing.T) {
 		}
 	}
 	full(true)
-	b.do(func() { in.hear(day, d, []uint16{60_000}) })
+	b.do(func() { in.hear(day, d, map[uint16]int{60_000: 1}) })
 	if len(d.buckets) != bucketsHeld || d.buckets[60_000] != nil {
 		t.Error("a bucket that holds a request gave way to a new one")
 	}
 	full(false)
-	b.do(func() { in.hear(day, d, []uint16{60_000}) })
+	b.do(func() { in.hear(day, d, map[uint16]int{60_000: 1}) })
 	if len(d.buckets) != bucketsHeld || d.buckets[60_000] == nil {
 		t.Error("no bucket without a request gave way to a new one")
 	}
@@ -686,4 +686,29 @@ func FuzzRequestValue(f *testing.F) {
 			t.Fatal("taken unsealed")
 		}
 	})
+}
+
+// TestManyHoldersVouch: a bucket that several holders name is read before those
+// that one liar has thought up, and takes a place in a full queue.
+func TestManyHoldersVouch(t *testing.T) {
+	w := newRequesters(t)
+	b := w.begun("bob")
+	in := b.c.requests.in
+	day := crypto.Day(w.now)
+	d := in.days[day]
+	in.reading = bucketsAtOnce // none begins
+	for len(in.queue) < bucketQueue {
+		lies := map[uint16]int{}
+		for i := range uint16(bucketSample) {
+			lies[uint16(len(in.queue))+i+1] = 1
+		}
+		b.do(func() { in.hear(day, d, lies) })
+	}
+	b.do(func() { in.hear(day, d, map[uint16]int{50_000: 1, 50_001: 1, 60_000: 2}) })
+	if len(in.queue) != bucketQueue || in.queue[0].bucket != 60_000 {
+		t.Errorf("%d buckets wait, the first is %d; want %d, and 60000", len(in.queue), in.queue[0].bucket, bucketQueue)
+	}
+	if len(d.buckets) != bucketQueue || d.buckets[60_000] == nil {
+		t.Errorf("%d buckets are known, want %d with 60000 among them", len(d.buckets), bucketQueue)
+	}
 }
