@@ -3,7 +3,6 @@ package carrier
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -313,24 +312,18 @@ func (e *engine) tellFriend(id crypto.ID, state FriendState, label string) {
 	if info.state == state && info.label == label {
 		return
 	}
-	was := info.state
 	f.update(func(i *friendInfo) {
 		i.state, i.label = state, label
-		if state != FriendAccepted {
-			i.online, i.endpoint = false, netip.AddrPort{}
-		}
 		if state == FriendNone {
 			i.profile = Profile{}
 		}
 	})
-	if info.online && state != FriendAccepted {
-		e.publishPresence(f)
+	if info.state == state {
+		return
 	}
-	if was != state {
-		e.publish(FriendChanged{Friend: f, State: state}, "")
-		if info.online && state == FriendAccepted {
-			e.publishPresence(f)
-		}
+	e.publish(FriendChanged{Friend: f, State: state}, "")
+	if info.online && state == FriendAccepted { // known before the acceptance was
+		e.publishPresence(f)
 	}
 }
 

@@ -374,6 +374,7 @@ func (c *Courier) Forget(id crypto.ID) {
 	if p == nil {
 		return
 	}
+	p.setMode(Mode{}) // so that nobody stays online who is forgotten
 	p.stop()
 	c.tags.remove(p)
 	delete(c.peers, id)

@@ -375,3 +375,12 @@ func TestPresenceAndWhatCanBeAsked(t *testing.T) {
 		t.Errorf("last seen is %v off after a restart", d)
 	}
 }
+
+func TestForgottenIsOffline(t *testing.T) {
+	w, a, b := both(t)
+	w.wait("online", time.Minute, func() bool { return a.online[b.id] })
+	a.do(func() { a.c.Forget(b.id) })
+	if a.online[b.id] {
+		t.Error("a peer that was forgotten is still told to be online")
+	}
+}
