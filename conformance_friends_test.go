@@ -54,8 +54,10 @@ func TestAddFriendAndAccept(t *testing.T) {
 			alice.must(f.WaitOnline(within(t, patience)))
 		}
 		synctest.Wait()
-		if got, want := states(atAlice, ab), []carrier.FriendState{carrier.FriendPending, carrier.FriendStored, carrier.FriendAccepted}; !slices.Equal(got, want) {
-			t.Errorf("Alice was told %v of Bob, want %v", got, want)
+		// Bob may be faster than the last copy of the request.
+		got := slices.DeleteFunc(states(atAlice, ab), func(s carrier.FriendState) bool { return s == carrier.FriendStored })
+		if want := []carrier.FriendState{carrier.FriendPending, carrier.FriendAccepted}; !slices.Equal(got, want) {
+			t.Errorf("Alice was told %v of Bob, want %v and stored between them at most", got, want)
 		}
 		if got, want := states(atBob, ba), []carrier.FriendState{carrier.FriendAccepted}; !slices.Equal(got, want) {
 			t.Errorf("Bob was told %v of Alice, want %v", got, want)
