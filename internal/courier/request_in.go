@@ -64,6 +64,11 @@ type bucketState struct {
 	held    bool      // a request to us when it was read last
 }
 
+// first reports whether the bucket is read before others: only if one holder
+// alone could not have thought it up, and twice, as its bell may ring before the
+// request is put.
+func (s *bucketState) first() bool { return s.vouched && s.tries < 2 }
+
 // bucketRead is a bucket that waits to be read.
 type bucketRead struct {
 	day    crypto.Epoch
@@ -179,9 +184,10 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 		ask = 0
 	}
 	round, bell := w.round, w.address.RequestBell(day)
-	heard := make(map[uint16]int) // new buckets, and how many holders name each
+	heard := make(map[uint16]int) // buckets not read yet, and how many holders name each
 	each := func(at netip.AddrPort) {
-		if bucket := at.Port(); bucket != 0 && d.buckets[bucket] == nil {
+		bucket := at.Port()
+		if s := d.buckets[bucket]; bucket != 0 && (s == nil || s.tries == 0) {
 			heard[bucket]++
 		}
 	}
@@ -220,6 +226,13 @@ func (w *watch) hear(day crypto.Epoch, d *bellDay, heard map[uint16]int) {
 	slices.SortStableFunc(buckets, func(a, b uint16) int { return cmp.Compare(heard[b], heard[a]) })
 	for _, bucket := range buckets[:min(len(buckets), bucketSample)] {
 		vouched := heard[bucket] > 1
+		if s := d.buckets[bucket]; s != nil {
+			if vouched && !s.vouched {
+				s.vouched = true
+				w.forward(s)
+			}
+			continue
+		}
 		if len(w.queue) >= bucketQueue && !(vouched && w.giveWay()) || len(d.buckets) >= bucketsHeld && !d.forgetOne() {
 			w.c.count("drop.request.bell")
 			return
@@ -227,6 +240,15 @@ func (w *watch) hear(day crypto.Epoch, d *bellDay, heard map[uint16]int) {
 		s := &bucketState{vouched: vouched}
 		d.buckets[bucket] = s
 		w.enqueue(bucketRead{day, bucket, s})
+	}
+}
+
+// forward gives a waiting bucket the place that it would get now.
+func (w *watch) forward(s *bucketState) {
+	if i := slices.IndexFunc(w.queue, func(r bucketRead) bool { return r.state == s }); i >= 0 {
+		r := w.queue[i]
+		w.queue = slices.Delete(w.queue, i, i+1)
+		w.enqueue(r)
 	}
 }
 
@@ -287,10 +309,9 @@ func (w *watch) lookAtFixed() {
 func (w *watch) enqueue(r bucketRead) {
 	r.state.queued = true
 	at := len(w.queue)
-	if r.state.vouched {
-		at = slices.IndexFunc(w.queue, func(q bucketRead) bool { return !q.state.vouched })
-		if at < 0 {
-			at = len(w.queue)
+	if r.state.first() {
+		if i := slices.IndexFunc(w.queue, func(q bucketRead) bool { return !q.state.first() }); i >= 0 {
+			at = i
 		}
 	}
 	w.queue = slices.Insert(w.queue, at, r)

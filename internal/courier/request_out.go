@@ -29,13 +29,14 @@ type outRequest struct {
 	day     crypto.Epoch // that bucket is of
 	bucket  uint32       // the random one; 0: to be drawn
 	retry   time.Duration
-	floor   int64     // highest seq known to stand in the fixed bucket
-	raised  time.Time // when that was last put once more
-	first   bool      // not put yet: somebody waits for it
-	again   Timer     // of put
-	bell    Timer     // of ring
-	ringing bool      // an announce is under way
-	told    bool      // the handler, that it is stored
+	floor   int64         // highest seq known to stand in the fixed bucket
+	raised  time.Time     // when that was last put once more
+	first   bool          // not put yet: somebody waits for it
+	again   Timer         // of put
+	bell    Timer         // of ring
+	ringing bool          // an announce is under way
+	reach   time.Duration // until one that few nodes heard is repeated; 0: enough did
+	told    bool          // the handler, that it is stored
 	stopped bool
 }
 
@@ -182,8 +183,11 @@ func (o *outRequest) ring() {
 				return
 			}
 			every := announceEvery
-			if h.Answered == 0 {
-				every = requestRetry
+			if h.Answered < fewestCopies { // a node that has just joined knows few
+				o.reach = min(max(2*o.reach, requestRetry), retryMax)
+				every = o.reach
+			} else {
+				o.reach = 0
 			}
 			o.bell = c.loop.After(c.jitter(every), o.ring)
 			if o.day != day || o.bucket != bucket {
