@@ -90,7 +90,8 @@ type Address = crypto.Address
 
 // Net is the network that a node uses. The zero Config uses the operating
 // system's; tests give one of their own. Addresses are in the form of package
-// net; a node asks for networks "udp4" and "udp6" only.
+// net; a node asks for sockets of networks "udp4" and "udp6" only, and for names
+// of network "ip". It is used by several goroutines at once.
 type Net interface {
 	// ListenPacket opens a socket, as net.ListenConfig does.
 	ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error)
@@ -125,8 +126,8 @@ type Config struct {
 	Key []byte
 
 	// Listen is the UDP address, "host:port" or ":port". A literal IP binds
-	// that family only. Empty: all interfaces, both families, the port of the
-	// last run or else a free one.
+	// that family only. Empty: all interfaces, of each family that the machine
+	// has at the start, on the port of the last run or else a free one.
 	Listen string
 	// Bootstrap are DHT nodes to begin with, as "host:port". Nil: the public
 	// routers of the Mainline DHT.
@@ -147,8 +148,8 @@ type Config struct {
 
 // Node is one person's presence in the network. Make it with Start. All methods
 // are safe for concurrent use; after Close they return errors that match
-// net.ErrClosed, and those without an error result answer with the last state
-// or with nothing.
+// net.ErrClosed, and Friend and those without an error result answer with the
+// last state or with nothing.
 type Node struct {
 	engine   *engine
 	messages messageRegistry[MessageID] // sent
@@ -205,11 +206,11 @@ func (n *Node) AddFriend(ctx context.Context, to Address, hello string) (*Friend
 }
 
 // Accept makes a friend of a person whose request is pending. It returns
-// ErrNoRequest if there is none.
+// ErrNoRequest if there is none, and ErrBlocked for a blocked person.
 func (n *Node) Accept(id ID) (*Friend, error) { return n.engine.accept(id) }
 
 // Refuse answers a pending request with no; the person may ask again. It
-// returns ErrNoRequest if there is none.
+// returns ErrNoRequest if there is none, and ErrBlocked for a blocked person.
 func (n *Node) Refuse(id ID) error { return n.engine.refuse(id) }
 
 // Block drops everything that comes from a person, friend or not, now and
@@ -225,12 +226,13 @@ func (n *Node) Blocked() []ID { return n.engine.blocked() }
 // Requests returns the pending requests of others, oldest first.
 func (n *Node) Requests() []FriendRequest { return n.engine.requests() }
 
-// Friend returns the handle of a friend or of somebody asked to become one;
-// ErrNotFriend for anybody else.
+// Friend returns the handle of anybody whom Friends lists; ErrNotFriend for
+// anybody else.
 func (n *Node) Friend(id ID) (*Friend, error) { return n.engine.friend(id) }
 
-// Friends returns the handles of all friends, of those asked to become one, and
-// of those who refused or removed us, in the order of their IDs.
+// Friends returns the handles of all friends, of those asked to become one, and,
+// until Remove, of those who did not answer, refused or removed us, in the order
+// of their IDs. Friend.State tells them apart.
 func (n *Node) Friends() []*Friend { return n.engine.friendList() }
 
 // SetProfile sets what friends are told of this person: at most 64 and 255 bytes
@@ -257,8 +259,8 @@ func (n *Node) LocalAddrs() []netip.AddrPort { return n.engine.localAddrs() }
 // and what was dropped by reason.
 func (n *Node) Stats() map[string]uint64 { return n.engine.stats() }
 
-// ExportIdentity returns the identity with friends, labels, blocks and request
-// numbers, for Config.Identity of an empty directory elsewhere. It holds the
+// ExportIdentity returns the identity with address, profile, friends, labels,
+// blocks and request numbers, but without messages, for Config.Identity of an empty directory elsewhere. It holds the
 // private key in clear: whoever has it is this person. The two must not run at
 // the same time; see IdentityInUse.
 func (n *Node) ExportIdentity() ([]byte, error) { return n.engine.export() }

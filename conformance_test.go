@@ -412,7 +412,7 @@ func TestIdentityOpenedTwice(t *testing.T) {
 		copied := &person{t: t, net: n, config: carrier.Config{Dir: t.TempDir(), Identity: exported, Net: n.Host()}}
 		copied.start()
 		newer := record(t, copied.Node)
-		time.Sleep(20 * time.Minute) // a state is put every 15
+		time.Sleep(45 * time.Minute) // a state is put every 15, and it takes two of each
 		for _, test := range []struct {
 			name   string
 			events *recorder

@@ -88,6 +88,7 @@ type engine struct {
 	prekeys    *prekeys
 	connected  bool      // the DHT answers
 	answered   time.Time // when it last did
+	failed     error     // why the store can no longer be trusted
 }
 
 // post queues f for the loop's next turn. It never blocks. After the loop has
@@ -156,8 +157,7 @@ func (e *engine) run() {
 		closing := e.ctx.Err() != nil // asked first: one whole turn runs after the end of ctx
 		more, err := e.turn()
 		if err != nil {
-			e.log.Error("store failed, node stops", "err", err)
-			e.cancel(err)
+			e.fail(err)
 			return
 		}
 		if closing {
@@ -209,8 +209,12 @@ func (e *engine) turn() (more bool, err error) {
 	return more, nil
 }
 
-// commit makes what the turn wrote durable.
+// commit makes what the turn wrote durable, unless it rests on what could not
+// be read.
 func (e *engine) commit() error {
+	if e.failed != nil {
+		return e.failed
+	}
 	if e.batch.Len() == 0 {
 		return nil
 	}
@@ -316,7 +320,7 @@ func (e *engine) shut() error {
 		})
 		e.cancel(errClosed)
 		<-e.done
-		e.shutErr = errors.Join(e.release(), e.cause())
+		e.shutErr = errors.Join(e.release(), e.failed)
 	})
 	return e.shutErr
 }

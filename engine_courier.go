@@ -82,16 +82,21 @@ func (h handler) OnState(from crypto.ID, s *wire.State) {
 	// By the friend's clock, but not after now: it only ever rises.
 	presence, seen := Presence(s.Presence), time.UnixMilli(min(s.Time, e.Now().UnixMilli()))
 	e.Then(func() {
-		if f := e.node.friends.find(from); f != nil {
-			f.update(func(i *friendInfo) {
+		f := e.node.friends.find(from)
+		if f == nil {
+			return
+		}
+		before := presenceOf(f)
+		f.update(func(i *friendInfo) {
+			if !i.online || presence != PresenceOffline { // else it is from before they came
 				i.presence = presence
-				if seen.After(i.seen) {
-					i.seen = seen
-				}
-			})
-			if f.Online() {
-				e.publishPresence(f)
 			}
+			if seen.After(i.seen) {
+				i.seen = seen
+			}
+		})
+		if presenceOf(f) != before && f.State() == FriendAccepted { // most states tell other news
+			e.publishPresence(f)
 		}
 	})
 }
@@ -147,14 +152,17 @@ func (h handler) OnStored(to crypto.ID, seq wire.Sequence, numbers []uint64, cop
 // OnPresence implements courier.Handler.
 func (h handler) OnPresence(id crypto.ID, online bool, endpoint netip.AddrPort) {
 	e := h.e
-	now := e.Now()
+	seen := e.courier.LastSeen(id) // going offline is noticed later
 	e.Then(func() {
 		f := e.node.friends.find(id)
 		if f == nil {
 			return
 		}
 		f.update(func(i *friendInfo) {
-			i.online, i.endpoint, i.seen = online, endpoint, now
+			i.online, i.endpoint = online, endpoint
+			if seen.After(i.seen) {
+				i.seen = seen
+			}
 			if online && i.presence == PresenceOffline {
 				i.presence = PresenceOnline
 			}

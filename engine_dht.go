@@ -131,6 +131,8 @@ func (e *engine) join() {
 func (e *engine) waitReady(ctx context.Context) error {
 	const op = "wait until ready"
 	select {
+	case <-e.done:
+		return closedError(op, e.cause())
 	case <-e.ready:
 		return nil
 	default:

@@ -116,12 +116,13 @@ func (c *counters) all() map[string]uint64 {
 
 // stats is Node.Stats.
 func (e *engine) stats() map[string]uint64 {
-	all := e.counters.all()
+	all := map[string]uint64{}
 	add := func(prefix string, m map[string]uint64) {
 		for name, n := range m {
 			all[prefix+name] += n
 		}
 	}
+	add("", e.counters.all())
 	for _, s := range e.sockets {
 		add("udp.", s.Stats().Counters())
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gocarrier/carrier/crypto"
 	"github.com/gocarrier/carrier/internal/courier"
+	"github.com/gocarrier/carrier/internal/friendship"
 	"github.com/gocarrier/carrier/internal/store"
 	"github.com/gocarrier/carrier/internal/wire"
 )
@@ -196,8 +197,16 @@ func parseExport(b []byte) (export, error) {
 		return x, err
 	}
 	var err error
-	x.identity, err = crypto.IdentityFromSeed(seed)
-	return x, err
+	if x.identity, err = crypto.IdentityFromSeed(seed); err != nil {
+		return x, err
+	}
+	people := friendship.New(x.identity.ID())
+	for id, row := range x.people { // before they stand in a directory for ever
+		if err := people.Restore(id, row); err != nil {
+			return x, fmt.Errorf("exported identity is damaged: %w", err)
+		}
+	}
+	return x, nil
 }
 
 func parseIncarnation(b []byte) (crypto.Incarnation, error) {

@@ -3,6 +3,7 @@ package carrier
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gocarrier/carrier/crypto"
 	"github.com/gocarrier/carrier/internal/delivery"
+	"github.com/gocarrier/carrier/internal/store"
 	"github.com/gocarrier/carrier/internal/wire"
 )
 
@@ -28,7 +30,8 @@ type inboxEntry struct {
 	arrival  uint64
 	from     crypto.ID
 	size     int
-	consumed bool
+	consumed bool // under inbox.mu
+	leaving  bool // loop: it has been in waiting
 }
 
 // inbox is the node's one queue of received messages, between the loop, which
@@ -50,7 +53,7 @@ type inbox struct {
 
 func newInbox(e *engine) *inbox { return &inbox{e: e, changed: make(chan struct{})} }
 
-// restore takes one saved row at start, in any order; sorted by load.
+// restore takes one saved row at start, in any order; the engine sorts them.
 func (in *inbox) restore(from crypto.ID, key, value []byte) error {
 	if len(key) != 8 {
 		return fmt.Errorf("inbox row with a key of %d bytes", len(key))
@@ -161,7 +164,10 @@ func (in *inbox) next(ctx context.Context, after uint64) (*inboxEntry, error) {
 // load reads the entry's message; nil when it has been consumed.
 func (in *inbox) load(entry *inboxEntry) (*Message, error) {
 	value, err := in.e.store.Get(tableInbox, entry.from[:], entry.key())
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrClosed): // between next and here
+		return nil, closedError("read messages", in.e.cause())
+	case err != nil:
 		return nil, &Error{Op: "read messages", Err: err}
 	}
 	if value == nil {
@@ -181,25 +187,21 @@ func (in *inbox) load(entry *inboxEntry) (*Message, error) {
 	}), nil
 }
 
-// take marks an entry consumed, and reports whether it was not before.
-func (in *inbox) take(entry *inboxEntry) bool {
+// take marks an entry consumed: no reader sees it any more.
+func (in *inbox) take(entry *inboxEntry) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	was := entry.consumed
 	entry.consumed = true
-	return !was
 }
 
 // consume takes an entry whose loop body has completed; it is deleted soon.
 func (in *inbox) consume(entry *inboxEntry) {
-	if !in.take(entry) {
-		return
-	}
+	in.take(entry)
 	in.e.post(func() {
-		in.waiting = append(in.waiting, entry)
+		in.leave(entry)
 		if len(in.waiting) >= consumeBatch {
 			in.flush()
-		} else if in.flushAt == nil {
+		} else if len(in.waiting) > 0 && in.flushAt == nil {
 			in.flushAt = in.e.after(consumeDelay, in.flush)
 		}
 	})
@@ -207,14 +209,21 @@ func (in *inbox) consume(entry *inboxEntry) {
 
 // consumeNow is Message.Done.
 func (in *inbox) consumeNow(entry *inboxEntry) error {
-	fresh := in.take(entry)
+	in.take(entry)
 	return in.e.do(context.Background(), "consume message", func() error {
-		if fresh {
-			in.waiting = append(in.waiting, entry)
-		}
+		in.leave(entry)
 		in.flush() // also what an earlier loop body has consumed
 		return nil
 	})
+}
+
+// leave has the next flush delete an entry, once however often it is consumed.
+// Loop only.
+func (in *inbox) leave(entry *inboxEntry) {
+	if !entry.leaving {
+		entry.leaving = true
+		in.waiting = append(in.waiting, entry)
+	}
 }
 
 // flush deletes the consumed messages in this turn. Loop only.

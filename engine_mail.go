@@ -213,7 +213,7 @@ func (e *engine) send(ctx context.Context, to ID, body []byte, opts *SendOptions
 	}
 	rand.Read(m.ID[:]) // never fails
 	if opts != nil && !opts.Expiry.IsZero() {
-		m.Expiry = opts.Expiry.UnixMilli()
+		m.Expiry = max(opts.Expiry.UnixMilli(), 1) // 0 means never
 	}
 	var handle *Message
 	err := e.do(ctx, op, func() error {
@@ -239,6 +239,17 @@ func (e *engine) send(ctx context.Context, to ID, body []byte, opts *SendOptions
 		return nil, err
 	}
 	return handle, nil
+}
+
+// waitsFor says what a queued message of ours waits for; false on a closed node.
+func (e *engine) waitsFor(to ID, id MessageID) (reason string, ok bool) {
+	e.ask(func() {
+		if box := e.mail[to]; box != nil {
+			entry, _ := box.peer.Entry(wire.MessageID(id))
+			reason, ok = messageState(entry).Reason, true
+		}
+	})
+	return reason, ok
 }
 
 // receiveMail hands a verified batch to the machine.

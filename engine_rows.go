@@ -84,8 +84,13 @@ func (e *engine) All(table string, f func(owner crypto.ID, key, value []byte) bo
 	}
 }
 
-// fail ends the node: what it can no longer read it must not go on without.
+// fail ends the node: what it can no longer read it must not go on without. The
+// first error counts.
 func (e *engine) fail(err error) {
+	if e.failed != nil {
+		return
+	}
+	e.failed = err
 	e.log.Error("store failed, node stops", "err", err)
 	e.cancel(err)
 }

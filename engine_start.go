@@ -81,7 +81,9 @@ func start(ctx context.Context, config Config) (_ *Node, err error) {
 	defer func() {
 		if err != nil {
 			e.cancel(err)
-			err = errors.Join(err, e.release())
+			if left := e.release(); left != nil {
+				err = errors.Join(err, left)
+			}
 		}
 	}()
 

@@ -43,7 +43,7 @@ var (
 	// ErrNoRequest is returned by Accept and Refuse when that person has no
 	// request pending.
 	ErrNoRequest = errors.New("no request of that person is pending")
-	// ErrBlocked is returned by AddFriend and Accept for a blocked person.
+	// ErrBlocked is returned by AddFriend, Accept and Refuse for a blocked person.
 	ErrBlocked = errors.New("person is blocked")
 	// ErrTooLong is returned when a text or body exceeds its limit.
 	ErrTooLong = errors.New("too long")

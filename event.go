@@ -27,7 +27,7 @@ type FriendRequest struct {
 type RequestWithdrawn struct{ ID ID }
 
 // FriendChanged reports a friend's new State: pending, stored, accepted, refused,
-// removed or expired.
+// removed, expired, or none when we removed them.
 type FriendChanged struct {
 	Friend *Friend
 	State  FriendState
@@ -104,8 +104,9 @@ func (Lagged) event()           {}
 
 // Events subscribes to the node's events at the call, and returns them as a
 // sequence that can be ranged over once. It begins with a snapshot: Connected,
-// a FriendChanged (and a FriendPresence where online) for each friend, a
-// FriendRequest for each pending request, then Synced. After that each event
+// for each friend a FriendChanged (with a FriendProfile where known and a
+// FriendPresence where online), a FriendRequest for each pending request, then
+// Synced. Messages are not in it: Messages and Outbox have them. After that each event
 // comes once, in the order in which the node committed it. Only FriendPresence
 // coalesces. A reader that falls more than Config.EventQueue events behind gets
 // Lagged and then a new snapshot; the node never waits for it.

@@ -156,7 +156,8 @@ func (f *Friend) Presence() Presence {
 	return i.presence
 }
 
-// LastSeen returns when the friend was last heard from; zero if never.
+// LastSeen returns when the friend was last heard from, as known when it last
+// came online, went offline or told its state; zero if never.
 func (f *Friend) LastSeen() time.Time { i, _ := f.snapshot(); return i.seen }
 
 // SetLabel sets this user's own name for the friend, at most 255 bytes of
@@ -168,7 +169,7 @@ func (f *Friend) SetLabel(label string) error {
 // Send puts a message of 0 to 65,536 bytes into the outbox and returns once it
 // is durable there; it then travels by itself, also across restarts of both
 // nodes, in the order of the calls. The body is copied. While the friend is
-// pending it waits for acceptance. opts may be nil.
+// pending or blocked it waits for acceptance or Unblock. opts may be nil.
 //
 // It returns ErrNotFriend, ErrTooLong, or ErrOutboxFull when 16,384 messages or
 // 64 MiB wait for this friend. A ctx that ends first gives its error; the
@@ -183,8 +184,9 @@ func (f *Friend) Send(ctx context.Context, body []byte, opts *SendOptions) (*Mes
 // unread ones from it stay. It returns ErrNotFriend if there was nothing to end.
 func (f *Friend) Remove() error { return f.node.engine.remove(f.id) }
 
-// WaitAccepted waits until the friend has accepted: nil, ErrRefused,
-// ErrExpired, ErrCancelled when we removed it, or the end of ctx.
+// WaitAccepted waits until the friend has accepted: nil, ErrRefused when the
+// friend refused or removed us, ErrExpired, ErrCancelled when we removed it, or
+// the end of ctx.
 func (f *Friend) WaitAccepted(ctx context.Context) error {
 	return f.wait(ctx, "wait for acceptance by", "no answer yet", func(i friendInfo) (bool, error) {
 		switch i.state {

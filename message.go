@@ -23,15 +23,16 @@ func (id MessageID) String() string { return hex.EncodeToString(id[:]) }
 
 // SendOptions are the choices of one Send; nil or zero means the defaults.
 type SendOptions struct {
-	// Expiry ends the message if it has not been delivered by then. Zero: never.
+	// Expiry ends the message if it has not been delivered by then, at once if it
+	// is past. To the millisecond. Zero: never.
 	Expiry time.Time
 }
 
 // MessageStatus is how far a message has come.
 type MessageStatus uint8
 
-// The statuses. Delivered, Expired, Refused and Cancelled are final; a Received
-// message is one from a friend.
+// The statuses. Delivered, Expired, Refused and Cancelled are final; a message
+// from a friend is always Inbound, which reads "received".
 const (
 	MessageQueued    MessageStatus = iota // in the outbox
 	MessageStored                         // left for the friend in the DHT
@@ -105,7 +106,7 @@ const (
 	CourierDHT                   // left in the DHT
 )
 
-// String names the courier: "direct" or "dht".
+// String names the courier: "direct", "dht", or "none" of a message of ours.
 func (c Courier) String() string {
 	switch c {
 	case CourierNone:
@@ -148,7 +149,7 @@ func (m *Message) Time() time.Time { return m.time }
 
 // Body returns the content. It must not be changed. Of a sent message that was
 // found again (by Outbox or an event) it is read from the store, and is nil once
-// the message is final: it is not kept longer.
+// the message is final, since it is not kept longer, or the node closed.
 func (m *Message) Body() []byte {
 	if m.body != nil || m.entry != nil {
 		return m.body
@@ -156,12 +157,23 @@ func (m *Message) Body() []byte {
 	return m.node.engine.storedBody(m.to, wire.MessageID(m.id))
 }
 
-// Courier returns the way by which a received message came.
+// Courier returns the way by which a received message came; CourierNone of a
+// sent one.
 func (m *Message) Courier() Courier { return m.courier }
 
 // State returns the message's state now; for a queued message it says what it
-// waits for.
-func (m *Message) State() MessageState { s, _ := m.snapshot(); return s }
+// waits for. That is asked of the node, since it changes without an event.
+func (m *Message) State() MessageState {
+	s, _ := m.snapshot()
+	if s.Status != MessageQueued {
+		return s
+	}
+	reason, ok := m.node.engine.waitsFor(m.to, m.id)
+	if s, _ = m.snapshot(); ok && s.Status == MessageQueued {
+		s.Reason = reason
+	}
+	return s
+}
 
 func (m *Message) snapshot() (MessageState, <-chan struct{}) {
 	m.mu.Lock()
@@ -225,7 +237,9 @@ func (m *Message) wait(ctx context.Context, op string, want MessageStatus) error
 
 // Done consumes a received message: it returns when the message is deleted from
 // the store, so that it does not come again. Calling it inside the loop over
-// Messages or later is the same; of a sent message it does nothing.
+// Messages or later is the same, and so is calling it twice; of a sent message
+// it does nothing. After an error, that of a closed or failed node, the message
+// may come again at the next start.
 func (m *Message) Done() error {
 	if m.entry == nil {
 		return nil

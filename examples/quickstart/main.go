@@ -41,12 +41,12 @@ func run(bootstrap string, verbose bool, limit time.Duration) (err error) {
 	line := newTimeline(os.Stdout)
 	routers := strings.Split(bootstrap, ",")
 	if bootstrap == "" {
-		dht, err := startDHT(ctx, localNodes)
-		if err != nil {
-			return err
+		local, startErr := startDHT(ctx, localNodes)
+		if startErr != nil {
+			return startErr
 		}
-		defer func() { err = errors.Join(err, dht.close()) }()
-		routers = dht.addrs()
+		defer func() { err = errors.Join(err, local.close()) }()
+		routers = local.addrs()
 		line.step("a DHT of %d nodes runs on 127.0.0.1", localNodes)
 	}
 	dir, err := os.MkdirTemp("", "carrier-quickstart-")
