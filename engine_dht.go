@@ -131,9 +131,12 @@ func (e *engine) join() {
 func (e *engine) waitReady(ctx context.Context) error {
 	const op = "wait until ready"
 	select {
-	case <-e.done:
+	case <-e.done: // also one that was ready
 		return closedError(op, e.cause())
-	case <-e.ready:
+	default:
+	}
+	select {
+	case <-e.ready: // also when ctx has ended
 		return nil
 	default:
 	}
@@ -143,7 +146,7 @@ func (e *engine) waitReady(ctx context.Context) error {
 	case <-e.done:
 		return closedError(op, e.cause())
 	case <-ctx.Done():
-		err := because(ErrNotReady, ctx.Err())
+		err := because(ErrNotReady, ended(ctx))
 		if last := e.joinError.Load(); last != nil {
 			err = fmt.Errorf("%w: %w", err, *last)
 		}

@@ -52,8 +52,10 @@ func listen(ctx context.Context, config Config, port uint16) ([]*udpio.Socket, e
 		return nil, err
 	}
 	sockets, err := listenAll(ctx, config.Net, networks, host, want)
-	if err != nil && !fixed && want != 0 && errors.Is(err, syscall.EADDRINUSE) {
-		sockets, err = listenAll(ctx, config.Net, networks, host, 0) // the old port is only a wish
+	for try := 0; try < portTries && !fixed && errors.Is(err, syscall.EADDRINUSE); try++ {
+		// The old port is only a wish, and one that is free in one family may be
+		// taken in the other.
+		sockets, err = listenAll(ctx, config.Net, networks, host, 0)
 	}
 	if err != nil {
 		if !fixed {
@@ -92,14 +94,14 @@ func network(addr netip.Addr) string {
 	return "udp6"
 }
 
+// portTries is how often a free port is looked for.
+const portTries = 8
+
 // listenAll opens host:port on all networks, the same port on each.
 func listenAll(ctx context.Context, n Net, networks []string, host string, port uint16) ([]*udpio.Socket, error) {
 	var sockets []*udpio.Socket
 	for _, network := range networks {
 		s, err := udpio.Listen(ctx, n, network, net.JoinHostPort(host, strconv.Itoa(int(port))))
-		if err != nil && len(sockets) > 0 && port == sockets[0].LocalAddr().Port() {
-			s, err = udpio.Listen(ctx, n, network, net.JoinHostPort(host, "0")) // taken in this family only
-		}
 		if err != nil {
 			for _, s := range sockets {
 				err = errors.Join(err, s.Close())

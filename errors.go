@@ -108,13 +108,18 @@ func closedError(op string, cause error) error {
 	return &Error{Op: op, Err: err, Hint: "start a new one"}
 }
 
-// ctxError wraps the end of a context, keeping both its error and its cause.
+// ctxError says that a context ended a wait.
 func ctxError(ctx context.Context, op, what, waiting string) error {
+	return &Error{Op: op, What: what, Err: fmt.Errorf("%s: %w", waiting, ended(ctx))}
+}
+
+// ended is why a context has ended: its error and its cause.
+func ended(ctx context.Context) error {
 	err := ctx.Err()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, err) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
-	return &Error{Op: op, What: what, Err: fmt.Errorf("%s: %w", waiting, err)}
+	return err
 }
 
 // ParseID reads an ID from its base58 or did:key form. Its error matches
