@@ -42,6 +42,7 @@ func TestKill(t *testing.T) {
 		}
 		return
 	}
+	leakFree(t)
 	seed := *killSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

@@ -40,6 +40,7 @@ const latencySlack = 5
 // 127.0.0.1, what a user waits for. Both nodes have been running for a while
 // when the request is sent: the steady state, not the start.
 func TestLatency(t *testing.T) {
+	leakFree(t)
 	runs := *latencyRuns
 	switch {
 	case runs > 0:

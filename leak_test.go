@@ -32,15 +32,11 @@ func leakFree(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		// What has returned may take a moment to be gone from the count.
-		var left, open int
-		for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-			left = runtime.NumGoroutine() - goroutines
-			open, _ = openFiles()
-			if left <= 0 && (!counted || open <= files) {
-				return
-			}
+		if settles(goroutines, files, counted) {
+			return
 		}
+		left := runtime.NumGoroutine() - goroutines
+		open, _ := openFiles()
 		if left > 0 {
 			var stacks strings.Builder
 			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // into memory: cannot fail

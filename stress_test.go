@@ -47,6 +47,7 @@ func lonely(tb testing.TB, dir string) (*carrier.Node, *carrier.Friend) {
 // Every Send returns when its message is durable: the node is closed without a
 // goodbye, and a new one must know them all.
 func TestSendMany(t *testing.T) {
+	leakFree(t)
 	dir := t.TempDir()
 	node, friend := lonely(t, dir)
 	defer node.Close()
