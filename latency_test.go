@@ -5,10 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/gocarrier/carrier"
+	"github.com/gocarrier/carrier/carriertest"
 )
 
 var latencyRuns = flag.Int("latency-runs", 0, "runs of TestLatency; 0: 2, or 1 with -short")
@@ -171,4 +173,30 @@ func latencyStory(t *testing.T) (took [latencySteps]time.Duration, err error) {
 	}
 	took[latencyLeft] = time.Since(begun)
 	return took, bob.Shutdown(ctx)
+}
+
+// TestRequestInSteadyState: long after a start, when bells are asked less often,
+// a friend request is still seen soon.
+func TestRequestInSteadyState(t *testing.T) {
+	bubble(t, func(t *testing.T, n *carriertest.Network) {
+		bob := newPerson(t, n, "Bob")
+		time.Sleep(10 * time.Minute)
+		var took []time.Duration
+		for range 20 {
+			alice := newPerson(t, n, "Alice")
+			time.Sleep(time.Minute)
+			events, begun := bob.Events(t.Context()), time.Now()
+			alice.add(bob.Address(), "")
+			if _, err := requestOf(events, alice.ID()); err != nil {
+				t.Fatal(err)
+			}
+			took = append(took, time.Since(begun))
+			alice.stop()
+		}
+		slices.Sort(took)
+		t.Logf("seen after %v in the median of %d, at most %v", took[len(took)/2], len(took), took[len(took)-1])
+		if p50 := took[len(took)/2]; p50 > 25*time.Second { // five times what is promised
+			t.Errorf("a request was seen after %v in the median, want at most 5 s", p50)
+		}
+	})
 }
