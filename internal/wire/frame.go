@@ -2,172 +2,155 @@ package wire
 
 import (
 	"fmt"
-
-	"github.com/gocarrier/carrier/crypto"
+	"strings"
+	"unicode/utf8"
 )
 
-// EnvelopeByte is the first byte of an envelope datagram of format 1. The
-// three values after it are kept for envelopes of later formats.
-const EnvelopeByte = 0xC8
+// FrameKind is the first byte of a frame.
+type FrameKind uint8
 
-const lastEnvelopeByte = 0xCB
-
-// What each layer adds, in bytes, from the outside in.
+// The kinds of frames. The plaintext of a data packet is a row of them, at
+// least one.
 const (
-	EnvelopeOverhead = 1 + len(crypto.Tag{})   // first byte, tag
-	PlainOverhead    = 1 + 2                   // kind, length
-	MailBodyOverhead = 8 + crypto.HPKEOverhead // prekey number, seal
-	SignedOverhead   = len(crypto.Signature{}) // signature
-	slotOverhead     = crypto.KeyOverhead      // the pair key's seal
-	requestOverhead  = crypto.HPKEOverhead     // the seal to the target
-	datagramOverhead = EnvelopeOverhead + crypto.KeyOverhead
+	FramePadding       FrameKind = 0x00 // zeros up to the packet's end
+	FramePing          FrameKind = 0x01 // asks for an ACK at once
+	FrameAck           FrameKind = 0x02
+	FrameClose         FrameKind = 0x03
+	FrameLinkWindow    FrameKind = 0x04
+	FrameLaneWindow    FrameKind = 0x05
+	FrameLanes         FrameKind = 0x06
+	FrameReset         FrameKind = 0x07
+	FrameStop          FrameKind = 0x08
+	FramePathChallenge FrameKind = 0x09
+	FramePathResponse  FrameKind = 0x0A
+	FrameDatagram      FrameKind = 0x0B
+	FrameAsk           FrameKind = 0x0C // key confirmation
+	FrameAnswer        FrameKind = 0x0D
+	FrameData          FrameKind = 0x10
+	FrameDataFin       FrameKind = 0x11 // data up to the lane's end
 )
 
-// The longest records that fit where they go, in bytes.
-const (
-	MaxSlotRecord     = MaxValue - slotOverhead - PlainOverhead - SignedOverhead        // state or profile
-	MaxSlotMail       = MaxSlotRecord - MailBodyOverhead                                // mail
-	MaxRequestRecord  = MaxValue - requestOverhead - PlainOverhead - SignedOverhead     // request
-	MaxDatagramRecord = MaxDatagram - datagramOverhead - PlainOverhead - SignedOverhead // all but mail
-	MaxDatagramMail   = MaxDatagramRecord - MailBodyOverhead                            // mail
-)
+// MaxCloseReason is how long the reason in a CLOSE is at most, in bytes.
+const MaxCloseReason = 255
 
-// What a mail slot or a datagram has room for, in bytes.
-const (
-	MaxSlotItems     = MaxSlotMail - MailOverhead           // encoded items in one slot
-	MaxSlotBody      = MaxSlotItems - ItemOverhead          // body of a message alone in a slot
-	MaxPartBytes     = MaxSlotMail - PartOverhead           // piece of an encoded item in one slot
-	MaxMailboxBody   = MaxSlots*MaxPartBytes - ItemOverhead // body of a message that takes every slot
-	MaxDatagramItems = MaxDatagramMail - MailOverhead       // encoded items in one datagram
-)
-
-// AppendEnvelope appends an envelope datagram: 0xC8 ‖ tag(8) ‖ sealed. The
-// seal's ad is the part before it.
-func AppendEnvelope(dst []byte, tag crypto.Tag, sealed []byte) []byte {
-	dst = append(dst, EnvelopeByte)
-	dst = append(dst, tag[:]...)
-	return append(dst, sealed...)
+// Close ends a link.
+type Close struct {
+	Code   uint64 // up to MaxVarint
+	Reason string // for people to read: UTF-8 of at most MaxCloseReason bytes
 }
 
-// ParseEnvelope takes an envelope datagram apart; sealed shares memory with
-// b. The first byte of a later format is [ErrFormat]; any other first byte,
-// and a length that is none of the padded ones, [ErrValue].
-func ParseEnvelope(b []byte) (tag crypto.Tag, sealed []byte, err error) {
-	if len(b) == 0 {
-		return tag, nil, fmt.Errorf("%w: empty datagram", ErrShort)
+// AppendPadding appends n zeros, a PADDING frame if n is above 0. Nothing may
+// follow it in a packet.
+func AppendPadding(dst []byte, n int) []byte { return append(dst, make([]byte, n)...) }
+
+// ParsePadding checks that b, the rest of a packet, is a PADDING frame.
+func ParsePadding(b []byte) error {
+	r := Reader{rest: b}
+	r.frame(FramePadding)
+	r.check(zeros(r.rest), "padding is not zero")
+	return r.err
+}
+
+// AppendPing appends a PING frame, one byte.
+func AppendPing(dst []byte) []byte { return append(dst, byte(FramePing)) }
+
+// ParsePing takes a PING frame off the front of b.
+func ParsePing(b []byte) (rest []byte, err error) {
+	r := Reader{rest: b}
+	r.frame(FramePing)
+	return r.rest, r.err
+}
+
+// AppendClose appends a CLOSE frame: kind ‖ code ‖ length ‖ reason. It panics
+// if the reason is too long; [CloseReason] makes one that is not.
+func AppendClose(dst []byte, c Close) []byte {
+	dst = AppendVarint(append(dst, byte(FrameClose)), c.Code)
+	dst = AppendVarint(dst, uint64(length(len(c.Reason), MaxCloseReason)))
+	return append(dst, c.Reason...)
+}
+
+// ParseClose takes a CLOSE frame off the front of b. The reason is a copy.
+func ParseClose(b []byte) (c Close, rest []byte, err error) {
+	r := Reader{rest: b}
+	r.frame(FrameClose)
+	c.Code = r.Varint()
+	n := r.Varint()
+	r.check(n <= MaxCloseReason, "length of the reason")
+	c.Reason = r.text(int(n))
+	return c, r.rest, r.err
+}
+
+// CloseReason returns what of a text can be the reason in a CLOSE: without
+// bytes that are not UTF-8, cut between two characters.
+func CloseReason(text string) string {
+	text = strings.ToValidUTF8(text, "")
+	if len(text) <= MaxCloseReason {
+		return text
 	}
-	if b[0] > EnvelopeByte && b[0] <= lastEnvelopeByte {
-		return tag, nil, fmt.Errorf("%w: envelope 0x%X", ErrFormat, b[0])
+	n := MaxCloseReason
+	for !utf8.RuneStart(text[n]) {
+		n--
 	}
-	if b[0] != EnvelopeByte {
-		return tag, nil, fmt.Errorf("%w: first byte 0x%02X is no envelope's", ErrValue, b[0])
+	return text[:n]
+}
+
+// AppendPathChallenge appends a PATH_CHALLENGE frame: kind ‖ token (8).
+func AppendPathChallenge(dst []byte, token [8]byte) []byte {
+	return append(append(dst, byte(FramePathChallenge)), token[:]...)
+}
+
+// ParsePathChallenge takes a PATH_CHALLENGE frame off the front of b.
+func ParsePathChallenge(b []byte) (token [8]byte, rest []byte, err error) {
+	rest, err = parseFixed(b, FramePathChallenge, token[:])
+	return token, rest, err
+}
+
+// AppendPathResponse appends a PATH_RESPONSE frame: kind ‖ token (8) of the
+// challenge that it answers.
+func AppendPathResponse(dst []byte, token [8]byte) []byte {
+	return append(append(dst, byte(FramePathResponse)), token[:]...)
+}
+
+// ParsePathResponse takes a PATH_RESPONSE frame off the front of b.
+func ParsePathResponse(b []byte) (token [8]byte, rest []byte, err error) {
+	rest, err = parseFixed(b, FramePathResponse, token[:])
+	return token, rest, err
+}
+
+// AppendAsk appends an ASK frame: kind ‖ token (16).
+func AppendAsk(dst []byte, token [16]byte) []byte {
+	return append(append(dst, byte(FrameAsk)), token[:]...)
+}
+
+// ParseAsk takes an ASK frame off the front of b.
+func ParseAsk(b []byte) (token [16]byte, rest []byte, err error) {
+	rest, err = parseFixed(b, FrameAsk, token[:])
+	return token, rest, err
+}
+
+// AppendAnswer appends an ANSWER frame: kind ‖ token (16).
+func AppendAnswer(dst []byte, token [16]byte) []byte {
+	return append(append(dst, byte(FrameAnswer)), token[:]...)
+}
+
+// ParseAnswer takes an ANSWER frame off the front of b.
+func ParseAnswer(b []byte) (token [16]byte, rest []byte, err error) {
+	rest, err = parseFixed(b, FrameAnswer, token[:])
+	return token, rest, err
+}
+
+// parseFixed takes a frame off the front of b that is its kind and len(dst)
+// bytes.
+func parseFixed(b []byte, kind FrameKind, dst []byte) (rest []byte, err error) {
+	r := Reader{rest: b}
+	r.frame(kind)
+	r.Fill(dst)
+	return r.rest, r.err
+}
+
+// frame reads the kind of a frame.
+func (r *Reader) frame(want FrameKind) {
+	if got := FrameKind(r.Uint8()); r.err == nil && got != want {
+		r.err = fmt.Errorf("%w: frame 0x%02X where 0x%02X is read", ErrKind, got, want)
 	}
-	if fitDatagram(len(b)) != len(b) {
-		return tag, nil, fmt.Errorf("%w: envelope of %d bytes", ErrValue, len(b))
-	}
-	return crypto.Tag(b[1:EnvelopeOverhead]), b[EnvelopeOverhead:], nil
-}
-
-// AppendPlain appends a plaintext of size bytes: kind(1) ‖ length(2) ‖ body ‖
-// zeros. Size comes from [PadSlot], [PadRequest] or [PadDatagram]; it panics
-// if the body does not fit.
-func AppendPlain(dst []byte, kind Kind, body []byte, size int) []byte {
-	padding := size - PlainOverhead - len(body)
-	if padding < 0 {
-		panic(fmt.Sprintf("wire: a body of %d bytes in a plaintext of %d", len(body), size))
-	}
-	dst = AppendUint8(dst, uint8(kind))
-	dst = AppendBytes16(dst, body)
-	return append(dst, make([]byte, padding)...)
-}
-
-// ParsePlain takes a plaintext apart; body shares memory with b. An unknown
-// kind is [ErrKind], padding that is not zero [ErrValue].
-func ParsePlain(b []byte) (kind Kind, body []byte, err error) {
-	r := NewReader(b)
-	kind = Kind(r.Uint8())
-	body = r.take(int(r.Uint16()))
-	if err := r.Err(); err != nil {
-		return 0, nil, err
-	}
-	if kind < KindState || kind > KindRequest {
-		return 0, nil, fmt.Errorf("%w %d", ErrKind, kind)
-	}
-	for _, c := range r.rest {
-		if c != 0 {
-			return 0, nil, fmt.Errorf("%w: padding is not zero", ErrValue)
-		}
-	}
-	return kind, body, nil
-}
-
-// AppendSigned appends signature ‖ record: the body of every plaintext but
-// mail, and what mail seals to the prekey.
-func AppendSigned(dst []byte, s crypto.Signature, record []byte) []byte {
-	return append(append(dst, s[:]...), record...)
-}
-
-// ParseSigned takes signature ‖ record apart; the record shares memory with b.
-func ParseSigned(b []byte) (s crypto.Signature, record []byte, err error) {
-	r := NewReader(b)
-	r.Fill(s[:])
-	return s, r.rest, r.Err()
-}
-
-// AppendMailBody appends prekey number(8) ‖ sealed: the body of a plaintext
-// of mail.
-func AppendMailBody(dst []byte, prekey uint64, sealed []byte) []byte {
-	return append(AppendUint64(dst, prekey), sealed...)
-}
-
-// ParseMailBody takes prekey number ‖ sealed apart; sealed shares memory with
-// b.
-func ParseMailBody(b []byte) (prekey uint64, sealed []byte, err error) {
-	r := NewReader(b)
-	prekey = r.Uint64()
-	return prekey, r.rest, r.Err()
-}
-
-// PadSlot returns the length of the plaintext of a body of n bytes that goes
-// into a DHT slot: the sealed value then has 512 or 900 bytes. It reports
-// false if the body is too long.
-func PadSlot(n int) (size int, ok bool) {
-	return pad(n, slotOverhead, fitValue)
-}
-
-// PadRequest does what [PadSlot] does for the value of a request bucket,
-// which is sealed to the target's identity: 512 or 900 bytes.
-func PadRequest(n int) (size int, ok bool) {
-	return pad(n, requestOverhead, fitValue)
-}
-
-// PadDatagram does what [PadSlot] does for an envelope datagram: 256, 512,
-// 900 or 1,408 bytes, with the envelope's first byte and tag.
-func PadDatagram(n int) (size int, ok bool) {
-	return pad(n, datagramOverhead, fitDatagram)
-}
-
-func pad(n, overhead int, fit func(int) int) (int, bool) {
-	whole := fit(n + PlainOverhead + overhead)
-	if whole == 0 {
-		return 0, false
-	}
-	return whole - overhead, true
-}
-
-// fitValue returns the smallest size of a whole DHT value with room for n
-// bytes, or 0.
-func fitValue(n int) int { return smallest(n, 512, MaxValue) }
-
-// fitDatagram returns the smallest size of a whole envelope datagram with
-// room for n bytes, or 0.
-func fitDatagram(n int) int { return smallest(n, 256, 512, 900, MaxDatagram) }
-
-func smallest(n int, sizes ...int) int {
-	for _, s := range sizes {
-		if n <= s {
-			return s
-		}
-	}
-	return 0
 }

@@ -105,7 +105,7 @@ func writeGolden(t *testing.T, name string, x any, b []byte) {
 
 // TestCut: no beginning of a record is a record, and nothing may follow one.
 func TestCut(t *testing.T) {
-	open := map[string]bool{"plain": true, "envelope": true, "signed": true, "mailbody": true} // end with what is left
+	open := map[string]bool{"plain": true, "envelope": true, "signed": true, "mailbody": true, "packet": true, "padding": true} // end with what is left
 	for _, c := range codecs() {
 		for _, s := range c.samples {
 			b := c.append(nil, s.x)
@@ -150,6 +150,7 @@ func TestLaterFormat(t *testing.T) {
 // TestFlips changes each bit of each sample: what still decodes must encode
 // to the very same bytes, and what does not must fail for one reason.
 func TestFlips(t *testing.T) {
+	fixed := map[string]bool{"ping": true, "padding": true} // no bit can be another
 	for _, c := range codecs() {
 		var decoded, refused int
 		for _, s := range c.samples {
@@ -164,8 +165,8 @@ func TestFlips(t *testing.T) {
 				}
 			}
 		}
-		if decoded == 0 {
-			t.Errorf("%s: nothing decoded", c.name)
+		if (decoded == 0) != fixed[c.name] {
+			t.Errorf("%s: %d decoded", c.name, decoded)
 		}
 		if c.record && refused == 0 {
 			t.Errorf("%s: nothing refused", c.name)

@@ -178,6 +178,17 @@ func TestRefused(t *testing.T) {
 		{"receipt", "skipped number 0", &Receipt{Number: 5, Skipped: []Range{{1, 1}}}, fields{55: 5}},
 		{"receipt", "skipped range below number 0", &Receipt{Number: 5, Skipped: []Range{{1, 1}}}, fields{55: 6}},
 		{"note", "fork neither 0 nor 1", &ReceiptNote{}, fields{17 + 52: 2}},
+		{"offer", "kind 0", usualOffer(), fields{0: 0}},
+		{"offer", "kind 3", usualOffer(), fields{0: 3}},
+		{"offer", "generation 0", &Offer{Kind: OfferNew, Generation: 1, ID: OfferID{1}}, fields{8: 0}},
+		{"offer", "no ID", &Offer{Kind: OfferNew, Generation: 1, ID: OfferID{1}}, fields{9: 0}},
+		{"offer", "a new link with a link", usualOffer(), fields{89: 1}},
+		{"offer", "a restart of no link", restartOffer(), fields{89: 0, 90: 0, 91: 0, 92: 0, 93: 0, 94: 0, 95: 0, 96: 0}},
+		{"offer", "candidates above 8", usualOffer(), fields{97: 9}},
+		{"offer", "candidate type 0", usualOffer(), fields{98: 0}},
+		{"offer", "candidate type 4", usualOffer(), fields{98: 4}},
+		{"offer", "address family", usualOffer(), fields{99: 1}},
+		{"offer", "4-in-6 address", largestOffer(), mapped(100)},
 		{"profile", "name not UTF-8", &Profile{Name: "name"}, fields{26: 0xff}},
 		{"profile", "name with newline", &Profile{Name: "name"}, fields{26: '\n'}},
 		{"profile", "name above 64", &Profile{Description: strings.Repeat("d", 255)}, fields{25: 65}},
@@ -234,6 +245,15 @@ func TestEndpointWithoutAddress(t *testing.T) {
 	b := AppendState(nil, &State{Format: 1})
 	b[61] = 1
 	if _, err := ParseState(append(b, 0)); !errors.Is(err, ErrValue) {
+		t.Errorf("got %v, want ErrValue", err)
+	}
+}
+
+// TestCandidateWithoutAddress: family 0 is for addresses that may be missing.
+func TestCandidateWithoutAddress(t *testing.T) {
+	b := AppendOffer(nil, &Offer{Kind: OfferNew, Generation: 1, ID: OfferID{1}})
+	b[97] = 1
+	if _, err := ParseOffer(append(b, byte(CandidateHost), 0)); !errors.Is(err, ErrValue) {
 		t.Errorf("got %v, want ErrValue", err)
 	}
 }
@@ -351,6 +371,8 @@ func TestAppendRefuses(t *testing.T) {
 	for name, f := range map[string]func(){
 		"9 endpoints":            func() { AppendState(nil, &State{Endpoints: endpoints(9)}) },
 		"no endpoint":            func() { AppendState(nil, &State{Endpoints: []netip.AddrPort{{}}}) },
+		"9 candidates":           func() { AppendOffer(nil, &Offer{Candidates: make([]Candidate, 9)}) },
+		"no candidate address":   func() { AppendOffer(nil, &Offer{Candidates: make([]Candidate, 1)}) },
 		"17 ranges":              func() { AppendReceipt(nil, &Receipt{Skipped: make([]Range, 17)}) },
 		"range too old":          func() { AppendReceipt(nil, &Receipt{Number: 2000, Skipped: []Range{{976, 976}}}) },
 		"range above the number": func() { AppendReceipt(nil, &Receipt{Number: 5, Skipped: []Range{{5, 6}}}) },
@@ -367,6 +389,17 @@ func TestAppendRefuses(t *testing.T) {
 		"256 characters":         func() { AppendString8(nil, strings.Repeat("x", 256)) },
 		"65,536 bytes":           func() { AppendBytes16(nil, make([]byte, 1<<16)) },
 		"65,536 characters":      func() { AppendString16(nil, strings.Repeat("x", 1<<16)) },
+		"varint of 63 bits":      func() { AppendVarint(nil, MaxVarint+1) },
+		"ACK of nothing":         func() { AppendAck(nil, &Ack{}) },
+		"65 acknowledged ranges": func() { AppendAck(nil, &Ack{Ranges: append(fullAck().Ranges, AckRange{})}) },
+		"ACK that ends early":    func() { AppendAck(nil, &Ack{Ranges: []AckRange{{2, 1}}}) },
+		"ACK of touching ranges": func() { AppendAck(nil, &Ack{Ranges: []AckRange{{5, 5}, {4, 4}}}) },
+		"ACK of rising ranges":   func() { AppendAck(nil, &Ack{Ranges: []AckRange{{1, 1}, {5, 5}}}) },
+		"data beyond the end":    func() { AppendDataHeader(nil, 0, MaxVarint, 1, false) },
+		"data of negative size":  func() { AppendDataHeader(nil, 0, 10, -1, false) },
+		"data far off":           func() { AppendDataHeader(nil, 0, max64, 1, false) },
+		"2⁶⁰ + 1 lanes":          func() { AppendLanes(nil, MaxLanes+1) },
+		"reason of 256 bytes":    func() { AppendClose(nil, Close{Reason: strings.Repeat("x", 256)}) },
 		"body above its size":    func() { AppendPlain(nil, KindState, make([]byte, 8), 10) },
 	} {
 		func() {

@@ -20,7 +20,8 @@ var (
 	ErrTrailing = errors.New("bytes follow the end")
 	// ErrFormat: of a format that this node does not speak.
 	ErrFormat = errors.New("unknown format")
-	// ErrKind: a plaintext of a kind that this node does not know.
+	// ErrKind: a plaintext of a kind that this node does not know, or a frame
+	// of another kind than the one that is read.
 	ErrKind = errors.New("unknown kind")
 	// ErrValue: a value is outside its limits, or not in its canonical form.
 	ErrValue = errors.New("value outside its limits or not canonical")

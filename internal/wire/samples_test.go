@@ -41,7 +41,7 @@ func byValue[T any](name string, add func([]byte, T) []byte, parse func([]byte) 
 		samples...)
 }
 
-// What frames hold.
+// What the layers of an envelope hold.
 type (
 	plain struct {
 		kind Kind
@@ -65,6 +65,16 @@ type (
 // codecs returns every codec of the package, with the samples that stand in
 // testdata: of each record the least, a usual one, and the largest.
 func codecs() []codec {
+	list := append(records(), packetCodec())
+	for _, f := range frames() {
+		list = append(list, f.codec)
+	}
+	return list
+}
+
+// records returns the codecs of records, what they consist of, and the layers
+// around them.
+func records() []codec {
 	return []codec{
 		codecOf("state", true, AppendState, ParseState,
 			sample{"least", &State{Format: 1}}, sample{"usual", usualState()}, sample{"largest", largestState()}),
@@ -75,6 +85,9 @@ func codecs() []codec {
 			sample{"largest", largestReceipt()}),
 		codecOf("note", true, AppendReceiptNote, ParseReceiptNote,
 			sample{"least", &ReceiptNote{}}, sample{"largest", &ReceiptNote{Version: max64, Bond: max64, Receipt: *largestReceipt()}}),
+		codecOf("offer", false, AppendOffer, ParseOffer,
+			sample{"least", &Offer{Kind: OfferNew, Generation: 1, ID: OfferID{1}}}, sample{"usual", usualOffer()},
+			sample{"restart", restartOffer()}, sample{"largest", largestOffer()}),
 		codecOf("profile", true, AppendProfile, ParseProfile,
 			sample{"least", &Profile{}},
 			sample{"usual", &Profile{Incarnation: incarnation(1), Version: 1700000000001, Name: "Zoë", Description: "tea\n\tand ☕"}},
