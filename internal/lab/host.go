@@ -24,25 +24,40 @@ type Host struct {
 	net *Network
 
 	// Guarded by net.mu.
-	addrs    []netip.Addr
-	down     bool
-	ports    map[uint16][]*Conn
-	nextPort uint16
+	home            *Segment // where AddAddr adds
+	ifaces          []iface
+	down            bool
+	holeIn, holeOut bool
+	ports           map[uint16][]*Conn
+	nextPort        uint16
 }
 
-// AddAddr gives the host another address, after those it has. It panics where [Network.Host] would, and when another
-// host has the address.
+// iface is an address of a host and the segment that it is of.
+type iface struct {
+	addr    netip.Addr
+	segment *Segment
+}
+
+// AddAddr gives the host another address, after those it has, in the segment it was made in or last moved to. It
+// panics where [Segment.Attach] would.
 func (h *Host) AddAddr(addr netip.Addr) {
 	addr = usable(addr)
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	switch owner := h.net.hosts[addr]; owner {
-	case h:
-	case nil:
-		h.net.hosts[addr] = h
-		h.addrs = append(h.addrs, addr)
+	h.attach(h.home, addr)
+}
+
+// attach gives the host an address. Called with net.mu held.
+func (h *Host) attach(s *Segment, addr netip.Addr) {
+	switch owner := s.stations[addr]; {
+	case owner == h:
+	case owner != nil:
+		panic("lab: another has the address " + addr.String())
+	case h.segment(addr) != nil:
+		panic("lab: the host has " + addr.String() + " in another segment")
 	default:
-		panic("lab: another host has the address " + addr.String())
+		s.stations[addr] = h
+		h.ifaces = append(h.ifaces, iface{addr, s})
 	}
 }
 
@@ -52,10 +67,38 @@ func (h *Host) RemoveAddr(addr netip.Addr) {
 	addr = addr.Unmap()
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
-	if h.net.hosts[addr] == h {
-		delete(h.net.hosts, addr)
-		h.addrs = slices.DeleteFunc(h.addrs, func(a netip.Addr) bool { return a == addr })
+	h.ifaces = slices.DeleteFunc(h.ifaces, func(i iface) bool {
+		if i.addr == addr {
+			delete(i.segment.stations, addr)
+		}
+		return i.addr == addr
+	})
+}
+
+// Move takes the host to a segment, with these addresses in place of all it had, in one step, as when a laptop comes
+// home: [NAT] and [Network] have the segment as a field. Within one segment it is a change of addresses. Conns live on
+// as under RemoveAddr. It panics where [Segment.Attach] would.
+func (h *Host) Move(s *Segment, addrs ...netip.Addr) {
+	if h.net != s.net {
+		panic("lab: the segment is of another network")
 	}
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	for _, i := range h.ifaces {
+		delete(i.segment.stations, i.addr)
+	}
+	h.home, h.ifaces = s, nil
+	for _, addr := range addrs {
+		h.attach(s, usable(addr))
+	}
+}
+
+// Blackhole drops from now on what comes to the host, what leaves it, or both, and nobody is told: its addresses stay
+// and sending succeeds. It follows the host through every change of address. With neither it ends.
+func (h *Host) Blackhole(in, out bool) {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.holeIn, h.holeOut = in, out
 }
 
 // Down unplugs the host: it has no addresses to show, sending fails with an error that matches syscall.ENETUNREACH,
@@ -80,13 +123,13 @@ func (h *Host) LocalAddrs() ([]netip.Prefix, error) {
 	if h.down {
 		return nil, nil
 	}
-	prefixes := make([]netip.Prefix, len(h.addrs))
-	for i, a := range h.addrs {
+	prefixes := make([]netip.Prefix, len(h.ifaces))
+	for k, i := range h.ifaces {
 		bits := 64
-		if a.Is4() {
+		if i.addr.Is4() {
 			bits = 24
 		}
-		prefixes[i] = netip.PrefixFrom(a, bits)
+		prefixes[k] = netip.PrefixFrom(i.addr, bits)
 	}
 	return prefixes, nil
 }
@@ -246,7 +289,34 @@ func (h *Host) receiver(from, to netip.AddrPort) *Conn {
 }
 
 // local says whether a datagram to addr stays on the host. Called with net.mu held.
-func (h *Host) local(addr netip.Addr) bool { return addr.IsLoopback() || h.net.hosts[addr] == h }
+func (h *Host) local(addr netip.Addr) bool { return addr.IsLoopback() || h.segment(addr) != nil }
+
+// segment returns the segment in which the host has addr, nil where it has not. Called with net.mu held.
+func (h *Host) segment(addr netip.Addr) *Segment {
+	for _, i := range h.ifaces {
+		if i.addr == addr {
+			return i.segment
+		}
+	}
+	return nil
+}
+
+// arrive puts a datagram into the receive buffer of the conn it is for. Called with net.mu held.
+func (h *Host) arrive(_ *Segment, d *datagram) {
+	stats := &h.net.stats
+	switch c := h.receiver(d.from, d.to); {
+	case h.down && h != d.origin:
+		stats.HostDown++
+	case h.holeIn && h != d.origin:
+		stats.Partitioned++
+	case c == nil:
+		stats.NoPort++
+	case !c.take(d):
+		stats.BufferFull++
+	default:
+		stats.Delivered++
+	}
+}
 
 // source chooses the address from which to reach addr. Called with net.mu held.
 func (h *Host) source(addr netip.Addr) (netip.Addr, error) {
@@ -257,9 +327,9 @@ func (h *Host) source(addr netip.Addr) (netip.Addr, error) {
 		return netip.IPv6Loopback(), nil
 	}
 	reachable := !h.down || h.local(addr)
-	for _, a := range h.addrs {
-		if reachable && a.Is4() == addr.Is4() {
-			return a, nil
+	for _, i := range h.ifaces {
+		if reachable && i.addr.Is4() == addr.Is4() {
+			return i.addr, nil
 		}
 	}
 	return netip.Addr{}, os.NewSyscallError("sendto", syscall.ENETUNREACH)
