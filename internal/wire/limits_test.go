@@ -182,7 +182,6 @@ func TestRefused(t *testing.T) {
 		{"offer", "kind 3", usualOffer(), fields{0: 3}},
 		{"offer", "generation 0", &Offer{Kind: OfferNew, Generation: 1, ID: OfferID{1}}, fields{8: 0}},
 		{"offer", "no ID", &Offer{Kind: OfferNew, Generation: 1, ID: OfferID{1}}, fields{9: 0}},
-		{"offer", "a new link with a link", usualOffer(), fields{89: 1}},
 		{"offer", "a restart of no link", restartOffer(), fields{89: 0, 90: 0, 91: 0, 92: 0, 93: 0, 94: 0, 95: 0, 96: 0}},
 		{"offer", "candidates above 8", usualOffer(), fields{97: 9}},
 		{"offer", "candidate type 0", usualOffer(), fields{98: 0}},

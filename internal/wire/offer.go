@@ -67,7 +67,7 @@ type Offer struct {
 	Ufrag       [6]byte
 	Password    OfferPassword
 	Fingerprint [32]byte // SHA-256 of the certificate of the handshake
-	Link        LinkID   // the link that a restart is for; zeros in any other offer
+	Link        LinkID   // the last link that the writer has had in this run; zeros: none. A restart is for it
 	Candidates  []Candidate
 }
 
@@ -103,7 +103,7 @@ func (x *Offer) Priority(i int) uint32 {
 //	33   6  ICE user name fragment
 //	39  18  ICE password
 //	57  32  fingerprint
-//	89   8  link: not 0 in a restart, zeros in any other
+//	89   8  link, or zeros; not 0 in a restart
 //	97   1  count of candidates, at most 8
 //	98   …  candidates: type 1, address 7 or 19
 //
@@ -148,7 +148,7 @@ func ParseOffer(b []byte) (*Offer, error) {
 	r.check(x.Kind == OfferNew || x.Kind == OfferRestart, "kind of offer")
 	r.check(x.Generation != 0, "generation 0")
 	r.check(x.ID != OfferID{}, "offer without an ID")
-	r.check((x.Link != LinkID{}) == (x.Kind == OfferRestart), "a restart names a link, a new link none")
+	r.check(x.Link != LinkID{} || x.Kind != OfferRestart, "restart of no link")
 	if err := r.Done(); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ func usualOffer() *Offer {
 	return &Offer{
 		Kind: OfferNew, Generation: 1700000000000, ID: OfferID(mark(1)), Re: OfferID(mark(2)), Start: 3,
 		Ufrag: [6]byte{0xfb, 0xef, 0xbe, 1, 2, 3}, Password: OfferPassword(bytes.Repeat([]byte{0xff}, 18)),
-		Fingerprint: [32]byte(bytes.Repeat([]byte{4}, 32)),
+		Fingerprint: [32]byte(bytes.Repeat([]byte{4}, 32)), Link: LinkID(mark(5)),
 		Candidates: []Candidate{
 			{CandidateHost, netip.MustParseAddrPort("192.168.1.2:6881")},
 			{CandidateHost, netip.MustParseAddrPort("[2001:db8::1]:6881")},
@@ -25,7 +25,7 @@ func usualOffer() *Offer {
 
 func restartOffer() *Offer {
 	x := usualOffer()
-	x.Kind, x.Link, x.Candidates = OfferRestart, LinkID(mark(5)), x.Candidates[:1]
+	x.Kind, x.Candidates = OfferRestart, x.Candidates[:1]
 	return x
 }
 

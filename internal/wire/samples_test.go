@@ -60,12 +60,16 @@ type (
 		prekey uint64
 		sealed []byte
 	}
+	linkRecord struct {
+		kind Kind
+		body []byte
+	}
 )
 
 // codecs returns every codec of the package, with the samples that stand in
 // testdata: of each record the least, a usual one, and the largest.
 func codecs() []codec {
-	list := append(records(), packetCodec())
+	list := append(records(), packetCodec(), sessionCodec())
 	for _, f := range frames() {
 		list = append(list, f.codec)
 	}
@@ -132,6 +136,11 @@ func records() []codec {
 			func(dst []byte, x mailBody) []byte { return AppendMailBody(dst, x.prekey, x.sealed) },
 			func(b []byte) (mailBody, error) { n, sealed, err := ParseMailBody(b); return mailBody{n, sealed}, err },
 			sample{"usual", &mailBody{1700000000000, []byte("sealed")}}),
+		byValue("linkrecord",
+			func(dst []byte, x linkRecord) []byte { return AppendLinkRecord(dst, x.kind, x.body) },
+			func(b []byte) (linkRecord, error) { k, body, err := ParseLinkRecord(b); return linkRecord{k, body}, err },
+			sample{"empty", &linkRecord{KindState, []byte{}}},
+			sample{"usual", &linkRecord{KindMail, []byte("body")}}),
 	}
 }
 
