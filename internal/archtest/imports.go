@@ -38,7 +38,7 @@ var rooms = []room{
 	{dir: "internal/courier", layer: service, stepped: true},
 	{dir: "internal/session", layer: service, modules: []string{"github.com/xtaci/smux", "golang.org/x/sync"}},
 	{dir: "dht", layer: service, modules: []string{"github.com/anacrolix", "golang.org/x/time"}},
-	{dir: "transport", layer: service, modules: []string{"github.com/pion", "golang.org/x/sync", "golang.org/x/time"}},
+	{dir: "transport", layer: service, modules: []string{"github.com/pion", "golang.org/x/crypto"}},
 	{dir: "internal/eventq", layer: service},
 	{dir: "internal/store", layer: service, modules: []string{"go.etcd.io/bbolt", "golang.org/x/sys"}},
 	{dir: "internal/reliable", layer: machine, stepped: true},

@@ -2,6 +2,11 @@
 // serves all of them. It tells datagrams apart by their first byte ([Kind]) and gives each kind to its listener: by
 // calling it on the reader's goroutine ([Socket.Handle]), or through a virtual net.PacketConn ([Socket.Conn]). What
 // nobody listens for is dropped and counted.
+//
+// A system call for each datagram is most of what bulk data costs. On Linux, [Socket.WriteSegments] gives the kernel many
+// datagrams in one call (UDP_SEGMENT), and the reader takes many in one (UDP_GRO); each is found at run time, and the
+// environment variable CARRIER_NO_GSO=1 keeps sockets opened thereafter from using them. Elsewhere, on other networks
+// than the operating system's, and where the kernel or a device refuses, each datagram has a call of its own.
 package udpio
 
 import (
@@ -16,9 +21,13 @@ import (
 )
 
 // readBuffer is larger than any UDP datagram can be (65,507 bytes over IPv4, 65,527 over IPv6), so that none is cut
-// short: DHT messages have no limit of their own. There is one buffer a socket, and the system backs only as much of
-// it with memory as the largest datagram touched.
+// short: DHT messages have no limit of their own. Datagrams that are read together are not more either. There is one
+// buffer a socket, and the system backs only as much of it with memory as the largest read touched.
 const readBuffer = 1<<16 - 1
+
+// socketBuffer is how much the system is asked to hold of what was not read or sent yet, each way: some 30 ms of a gigabit
+// a second, in which a reader may well not get to run.
+const socketBuffer = 4 << 20
 
 const (
 	// patientReads is how many read errors in a row are met by reading again at once.
@@ -39,7 +48,8 @@ type udpConn interface {
 // Socket is a UDP socket shared by [Kind]. All methods are safe for concurrent use.
 type Socket struct {
 	conn     udpConn
-	batch    batcher
+	offload  offload
+	refused  atomic.Bool // offload.send will not work on the devices here
 	local    netip.AddrPort
 	counters counters
 	closing  chan struct{} // closed by Close
@@ -76,9 +86,10 @@ func Listen(ctx context.Context, n Net, network, address string) (*Socket, error
 	if !ok {
 		conn = adapter{pc}
 	}
+	enlarge(conn)
 	s := &Socket{
 		conn:    conn,
-		batch:   newBatcher(conn),
+		offload: findOffload(conn),
 		local:   local,
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
@@ -86,6 +97,19 @@ func Listen(ctx context.Context, n Net, network, address string) (*Socket, error
 	}
 	go s.read()
 	return s, nil
+}
+
+// enlarge asks for large socket buffers. Linux gives as much as its limits allow; systems that refuse a size are asked for
+// half of it.
+func enlarge(conn udpConn) {
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		return
+	}
+	for _, set := range []func(int) error{udp.SetReadBuffer, udp.SetWriteBuffer} {
+		for size := socketBuffer; size >= socketBuffer/16 && set(size) != nil; size /= 2 {
+		}
+	}
 }
 
 // LocalAddr returns the address the socket is bound to; its IP is unspecified when that is any.
@@ -98,8 +122,8 @@ func (s *Socket) Stats() Stats { return s.counters.stats() }
 func (s *Socket) Done() <-chan struct{} { return s.done }
 
 // Handle has f called for each datagram of kind k, instead of the listener the kind had; nil drops them. Calls come one
-// at a time on the reader's goroutine, so f must not block and must not call Close; b is valid during the call only. A
-// call that is under way may end after Handle has returned.
+// at a time on the reader's goroutine, so f must not block and must not call Close; b is valid during the call only, and
+// f may overwrite it. A call that is under way may end after Handle has returned.
 func (s *Socket) Handle(k Kind, f func(b []byte, from netip.AddrPort)) {
 	if f == nil {
 		s.receivers[k].Store(nil)
@@ -151,19 +175,6 @@ func (s *Socket) WriteTo(b []byte, to netip.AddrPort) error {
 	return nil
 }
 
-// WriteBatch sends datagrams in order, and does not keep them. It returns how many were sent; where that is fewer than
-// all, the error is about the next, and the caller may go on after it.
-func (s *Socket) WriteBatch(packets []Packet) (int, error) {
-	n, err := s.batch.writeBatch(packets)
-	if err != nil {
-		s.counters.writeErrors.Add(1)
-	}
-	for _, p := range packets[:n] {
-		s.counters.countSent(p.B)
-	}
-	return n, err
-}
-
 // Close closes the socket and its virtual conns, and returns when the reader's goroutine has gone. It may be called
 // again, and then returns nil.
 func (s *Socket) Close() error {
@@ -189,11 +200,11 @@ func (s *Socket) read() {
 	b := make([]byte, readBuffer)
 	failures := 0
 	for {
-		n, from, err := s.conn.ReadFromUDPAddrPort(b)
+		n, size, from, err := s.receive(b)
 		switch {
 		case err == nil:
 			failures = 0
-			s.dispatch(b[:n], unmap(from))
+			s.deliver(b[:n], size, unmap(from))
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:

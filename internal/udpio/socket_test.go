@@ -124,38 +124,6 @@ func TestLargestDatagram(t *testing.T) {
 	})
 }
 
-func TestWriteBatch(t *testing.T) {
-	onEach(t, func(t *testing.T, n Net) {
-		a, b := open(t, n), open(t, n)
-		got := collect(b, Data)
-		mapped := netip.AddrPortFrom(netip.AddrFrom16(b.LocalAddr().Addr().As16()), b.LocalAddr().Port())
-		packets := []Packet{
-			{[]byte("\xC0one"), b.LocalAddr()},
-			{[]byte("\xC0two"), mapped},
-			{make([]byte, 70000), b.LocalAddr()},
-			{[]byte("\xC0four"), b.LocalAddr()},
-		}
-		k, err := a.WriteBatch(packets)
-		if k != 2 || err == nil {
-			t.Errorf("WriteBatch = %d, %v, want 2 and the error of the third", k, err)
-		}
-		if packets[1].To != mapped {
-			t.Error("WriteBatch changed the caller's packets")
-		}
-		if k, err := a.WriteBatch(packets[3:]); k != 1 || err != nil {
-			t.Errorf("WriteBatch = %d, %v, want 1, nil", k, err)
-		}
-		for _, want := range []string{"\xC0one", "\xC0two", "\xC0four"} {
-			if m := take(t, got); m.b != want {
-				t.Errorf("got %q, want %q", m.b, want)
-			}
-		}
-		if s := a.Stats(); s.Sent[Data] != (Traffic{3, 13}) || s.WriteErrors != 1 {
-			t.Errorf("counted %v", s.Counters())
-		}
-	})
-}
-
 // TestSendersAreUnmapped uses a socket of both families, which sees IPv4 senders as 4-in-6.
 func TestSendersAreUnmapped(t *testing.T) {
 	onEach(t, func(t *testing.T, n Net) {
@@ -178,10 +146,10 @@ func TestDestinationsAreUnmapped(t *testing.T) {
 	s := openAt(t, c, "udp4", ":0")
 	mapped := netip.AddrPortFrom(netip.AddrFrom16(sender.Addr().As16()), sender.Port())
 	send(t, s, "d", mapped)
-	if _, err := s.WriteBatch([]Packet{{[]byte("d"), mapped}}); err != nil {
+	if err := s.WriteSegments([]byte("dd"), 1, mapped); err != nil {
 		t.Fatal(err)
 	}
-	if want := []netip.AddrPort{sender, sender}; !slices.Equal(c.sent, want) {
+	if want := []netip.AddrPort{sender, sender, sender}; !slices.Equal(c.sent, want) {
 		t.Errorf("sent to %v, want %v", c.sent, want)
 	}
 }
@@ -272,17 +240,12 @@ func TestNoAllocations(t *testing.T) {
 	b := make([]byte, 1200)
 	b[0] = 0xC0
 	to := s.LocalAddr()
-	batch := []Packet{{b, to}}
-	single := testing.AllocsPerRun(500, func() {
+	allocs := testing.AllocsPerRun(500, func() {
 		s.WriteTo(b, to)
 		<-got
 	})
-	batched := testing.AllocsPerRun(500, func() {
-		s.WriteBatch(batch)
-		<-got
-	})
-	if (single != 0 || batched != 0) && !raceEnabled {
-		t.Errorf("%v allocations by WriteTo, %v by WriteBatch, want 0", single, batched)
+	if allocs != 0 && !raceEnabled {
+		t.Errorf("%v allocations, want 0", allocs)
 	}
 }
 

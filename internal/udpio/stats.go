@@ -19,6 +19,9 @@ type Stats struct {
 	NotTURN     uint64          // dropped: channel data from who is no TURN server of ours
 	ReadErrors  uint64
 	WriteErrors uint64
+	// Calls that carried several datagrams, which are counted above as well, and those the system refused so that the
+	// datagrams went one by one.
+	ReceivedBatches, SentBatches, RefusedBatches uint64
 }
 
 // Counters returns the counters that are not zero by name, such as "received.krpc.packets" or "dropped.unknown".
@@ -45,6 +48,9 @@ func (s Stats) Counters() map[string]uint64 {
 	put("dropped.not_turn", s.NotTURN)
 	put("errors.read", s.ReadErrors)
 	put("errors.write", s.WriteErrors)
+	put("batches.received", s.ReceivedBatches)
+	put("batches.sent", s.SentBatches)
+	put("batches.refused", s.RefusedBatches)
 	return m
 }
 
@@ -67,6 +73,8 @@ type counters struct {
 	notTURN            atomic.Uint64
 	readErrors         atomic.Uint64
 	writeErrors        atomic.Uint64
+
+	receivedBatches, sentBatches, refusedBatches atomic.Uint64
 }
 
 func (c *counters) countSent(b []byte) {
@@ -91,6 +99,10 @@ func (c *counters) stats() Stats {
 		NotTURN:     c.notTURN.Load(),
 		ReadErrors:  c.readErrors.Load(),
 		WriteErrors: c.writeErrors.Load(),
+
+		ReceivedBatches: c.receivedBatches.Load(),
+		SentBatches:     c.sentBatches.Load(),
+		RefusedBatches:  c.refusedBatches.Load(),
 	}
 	for k := range Kind(kinds) {
 		s.Received[k], s.Sent[k] = c.received[k].load(), c.sent[k].load()

@@ -1,0 +1,226 @@
+package transport
+
+import (
+	"slices"
+	"time"
+
+	"github.com/gocarrier/carrier/internal/reliable"
+)
+
+// run is the link's goroutine: it sends, keeps the time and calls the handler.
+func (l *Link) run() {
+	defer close(l.stopped)
+	defer l.env.stopped(l)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		more, next, over := l.round()
+		if over {
+			return
+		}
+		if more {
+			continue
+		}
+		timer.Reset(next)
+		select {
+		case <-l.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// round does all that is due now. more says that there is more to send at once,
+// next in how long the next round is due, over that the link is no more.
+func (l *Link) round() (more bool, next time.Duration, over bool) {
+	buffer := l.env.buffers.Get().(*[]byte)
+	l.mu.Lock()
+	now := l.now()
+	l.judge(now)
+	more = l.fill(now, *buffer)
+	if l.machine.Waits() {
+		l.live.asked(now)
+	}
+	l.exhausted()
+	l.poll()
+	news := l.news()
+	next = l.nextRound() - now
+	over = l.closing && now >= l.closeAt
+	if over {
+		l.env.unregister(l, l.ids)
+	}
+	sends := l.sends
+	l.mu.Unlock()
+
+	for _, s := range sends {
+		if err := s.path.conduit.write((*buffer)[s.from:s.to], s.size, s.path.remote); err != nil {
+			l.env.log.Debug("data not sent", "peer", l.peer, "to", s.path.remote, "err", err)
+		}
+	}
+	l.env.buffers.Put(buffer)
+	news.tell(l)
+	return more || news.more, next, over
+}
+
+// judge looks at what the time has brought. Under mu.
+func (l *Link) judge(now time.Duration) {
+	if l.err != nil {
+		return
+	}
+	if !l.confirm.done {
+		if now >= confirmFor {
+			l.over(errUnconfirmed, false)
+		}
+		return
+	}
+	v := l.live.advance(now, l.machine.RTT(), len(l.lanes) > 0)
+	switch {
+	case v.dead:
+		l.over(ErrSilent, false)
+	case v.suspect:
+		l.changed = true
+		l.paths.askAll(now)
+	}
+	if v.ping {
+		l.machine.Ping()
+	}
+}
+
+// fill seals what there is to send into b, and notes it in l.sends. It reports
+// whether b was too small for all. Under mu.
+func (l *Link) fill(now time.Duration, b []byte) (more bool) {
+	l.sends = l.sends[:0]
+	out := b[:0]
+	if !l.confirm.done {
+		if plain := l.confirm.packet(now); plain != nil && l.err == nil {
+			l.seal(&out, l.paths.current, plain)
+		}
+		return false
+	}
+	if plain := l.confirm.packet(now); plain != nil {
+		l.seal(&out, l.paths.current, plain)
+	}
+	for len(out)+packetSize <= cap(out) {
+		p, ok := l.paths.probe(now)
+		if !ok {
+			break
+		}
+		room := out[len(out)+dataHeader : len(out)+p.size-dataTag]
+		n := l.machine.Probe(l.pn, room, reliable.Probe{
+			HasChallenge: p.asks, Challenge: p.challenge, HasResponse: p.answers, Response: p.response,
+		})
+		l.seal(&out, p.path, room[:n])
+	}
+	l.control.pump()
+	for len(out)+packetSize <= cap(out) {
+		room := out[len(out)+dataHeader : len(out)+packetSize-dataTag]
+		n := l.machine.NextPacket(now, l.pn, room)
+		if n == 0 {
+			return false
+		}
+		l.seal(&out, l.paths.current, room[:n])
+	}
+	return true
+}
+
+// seal appends plain, sealed for the path, to out; packets of one size on one
+// path go out in one call.
+func (l *Link) seal(out *[]byte, p *path, plain []byte) {
+	from := len(*out)
+	*out = l.keys.seal(*out, p.id, l.pn, plain)
+	l.pn++
+	size := len(*out) - from
+	if size == 0 {
+		return // the keys are at their end, and so is the link
+	}
+	if n := len(l.sends); n > 0 {
+		last := &l.sends[n-1]
+		if last.path == p && last.size >= size && (last.to-last.from)%last.size == 0 {
+			last.to = len(*out)
+			return
+		}
+	}
+	l.sends = append(l.sends, send{path: p, from: from, to: len(*out), size: size})
+}
+
+// nextRound is when round is due again. Under mu.
+func (l *Link) nextRound() time.Duration {
+	if l.closing {
+		return min(l.closeAt, l.machine.Timeout())
+	}
+	if !l.confirm.done {
+		return min(l.confirm.next, confirmFor)
+	}
+	return min(l.machine.Timeout(), l.paths.next(), l.live.next(l.machine.RTT(), len(l.lanes) > 0))
+}
+
+// news is what the handler is to be told.
+type news struct {
+	up, changed bool
+	down        error // the link has ended
+	lanes       []*Lane
+	messages    []message
+	datagrams   []datagram
+	more        bool // there was more than one round takes
+}
+
+type datagram struct {
+	session, flow uint64
+	b             []byte
+}
+
+// maxNews bounds the datagrams of one round.
+const maxNews = 256
+
+// news takes what the handler is to be told. Under mu.
+func (l *Link) news() (n news) {
+	if l.confirm.tell {
+		l.confirm.tell, n.up = false, true
+	}
+	n.changed, l.changed = l.changed, false
+	if l.err != nil && !l.told {
+		l.told, n.down = true, l.err
+	}
+	n.lanes, l.opened = l.opened, nil
+	var err error
+	if n.messages, err = l.control.take(); err != nil && l.err == nil {
+		l.machine.Close(codeControl, err.Error())
+		l.over(&FaultError{Err: err}, true)
+	}
+	for l.datagrams {
+		session, flow, b, ok := l.machine.ReadDatagram()
+		if !ok {
+			l.datagrams = false
+			break
+		}
+		n.datagrams = append(n.datagrams, datagram{session, flow, slices.Clone(b)})
+		if len(n.datagrams) == maxNews {
+			n.more = true
+			break
+		}
+	}
+	return n
+}
+
+// tell calls the handler, without locks.
+func (n *news) tell(l *Link) {
+	h := l.env.handler
+	if n.up {
+		l.env.up(l)
+		close(l.up)
+	}
+	if n.changed {
+		l.env.changed(l)
+	}
+	for _, a := range n.lanes {
+		h.Lane(l, a)
+	}
+	for _, m := range n.messages {
+		h.Control(l, m.kind, m.body)
+	}
+	for _, d := range n.datagrams {
+		h.Datagram(l, d.session, d.flow, d.b)
+	}
+	if n.down != nil {
+		l.env.down(l, n.down)
+	}
+}
