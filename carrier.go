@@ -80,6 +80,7 @@ import (
 	"net/netip"
 
 	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/transport"
 )
 
 // ID is the public key that identifies a person's node.
@@ -87,6 +88,9 @@ type ID = crypto.ID
 
 // Address is what a person gives to others so that they can send a request.
 type Address = crypto.Address
+
+// TURNServer is a relay (RFC 8656), and what it wants to know of its users.
+type TURNServer = transport.TURNServer
 
 // Net is the network that a node uses. The zero Config uses the operating
 // system's; tests give one of their own. Addresses are in the form of package
@@ -140,6 +144,16 @@ type Config struct {
 	// Net is the network. Nil: the operating system.
 	Net Net
 
+	// STUN are servers, "host:port", that are asked for our address. None are
+	// needed: the DHT tells it.
+	STUN []string
+	// TURN are relays for friends that no direct path leads to. None: there is no
+	// link to those, and messages go by the DHT.
+	TURN []TURNServer
+	// SessionMemory bounds the bytes that all sessions together hold; above it
+	// the largest session is closed. 0: 512 MiB.
+	SessionMemory int64
+
 	// EventQueue bounds the unread events of one Events reader. 0: 1,024.
 	EventQueue int
 	// Logger takes what an operator may want to know. Nil: nothing is logged.
@@ -173,9 +187,10 @@ func Start(ctx context.Context, config Config) (*Node, error) {
 // node goes on trying.
 func (n *Node) WaitReady(ctx context.Context) error { return n.engine.waitReady(ctx) }
 
-// Shutdown says goodbye to friends, waits until what they must know is in the
-// DHT or ctx ends, and closes the node. It returns ctx's error if that came
-// first; the node is closed in any case.
+// Shutdown says goodbye to friends, closes all sessions, waits until what was
+// written to their streams has arrived and what friends must know is in the DHT,
+// or ctx ends, and closes the node. It returns ctx's error if that came first;
+// the node is closed in any case.
 func (n *Node) Shutdown(ctx context.Context) error { return n.engine.shutdown(ctx) }
 
 // Close stops the node within a second, without a goodbye. Nothing durable is

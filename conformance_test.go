@@ -603,9 +603,12 @@ func TestIdleTraffic(t *testing.T) {
 			mu.Unlock()
 			time.Sleep(10 * time.Minute)
 			mu.Lock()
-			defer mu.Unlock()
-			defer alice.Close()
-			return 6 * (sent[addr] - before)
+			hour := 6 * (sent[addr] - before)
+			mu.Unlock()
+			if err := alice.Close(); err != nil {
+				t.Error(err)
+			}
+			return hour
 		}
 		usual, quiet := measure(false), measure(true)
 		t.Logf("sent in an idle hour with two friends: %d KB, quiet %d KB", usual>>10, quiet>>10)

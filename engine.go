@@ -44,6 +44,8 @@ type engine struct {
 	sockets    []*udpio.Socket
 	dht        *dht.Node
 	inbox      *inbox
+	links      *links
+	services   *services
 	hub        *eventq.Hub[Event]
 	config     Config
 
@@ -86,6 +88,7 @@ type engine struct {
 	friendsAt  *timer                 // when friendship wants to be advanced
 	friendsDue bool                   // it was, or is new
 	prekeys    *prekeys
+	closing    bool      // Shutdown was called
 	connected  bool      // the DHT answers
 	answered   time.Time // when it last did
 	failed     error     // why the store can no longer be trusted
@@ -331,6 +334,8 @@ func (e *engine) release() error {
 	var errs []error
 	e.hub.Close(net.ErrClosed)
 	e.inbox.close()
+	e.services.close()
+	errs = append(errs, e.links.close())
 	if e.dht != nil {
 		errs = append(errs, e.dht.Close())
 	}
@@ -347,8 +352,12 @@ func (e *engine) release() error {
 // shutdown is Node.Shutdown.
 func (e *engine) shutdown(ctx context.Context) error {
 	said := make(chan struct{})
-	e.post(func() { e.courier.Shutdown(func() { close(said) }) })
-	var err error
+	e.post(func() {
+		e.closing = true
+		e.courier.Shutdown(func() { close(said) })
+	})
+	e.services.close()
+	err := e.links.drain(ctx)
 	select {
 	case <-said:
 	case <-e.done:

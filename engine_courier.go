@@ -79,6 +79,7 @@ func (h handler) OnState(from crypto.ID, s *wire.State) {
 		h.OnReceipt(from, s.Bond, s.Receipt)
 	}
 	e.updateCapacity(from)
+	e.links.heard(from, s)
 	// By the friend's clock, but not after now: it only ever rises.
 	presence, seen := Presence(s.Presence), time.UnixMilli(min(s.Time, e.Now().UnixMilli()))
 	e.Then(func() {
@@ -153,6 +154,9 @@ func (h handler) OnStored(to crypto.ID, seq wire.Sequence, numbers []uint64, cop
 func (h handler) OnPresence(id crypto.ID, online bool, endpoint netip.AddrPort) {
 	e := h.e
 	seen := e.courier.LastSeen(id) // going offline is noticed later
+	if online {
+		e.links.connect(id)
+	}
 	e.Then(func() {
 		f := e.node.friends.find(id)
 		if f == nil {

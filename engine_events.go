@@ -38,6 +38,9 @@ func (e *engine) snapshot() []Event {
 		if info.online {
 			all = append(all, presenceOf(f))
 		}
+		if info.path.Kind != PathNone {
+			all = append(all, FriendPath{Friend: f, Path: info.path})
+		}
 	}
 	for _, r := range e.requestList() {
 		all = append(all, r)
@@ -127,6 +130,7 @@ func (e *engine) stats() map[string]uint64 {
 		add("udp.", s.Stats().Counters())
 	}
 	add("dht.", e.dht.Stats())
+	add("link.", e.links.transport.Stats())
 	e.ask(func() {
 		add("courier.", e.courier.Stats())
 		for _, box := range e.mail {

@@ -246,7 +246,10 @@ func (e *engine) applyStanding(id crypto.ID) {
 	case p.State == friendship.Requested:
 		mode.Poll = courier.PollPending
 	case p.State == friendship.Friend:
-		mode.Poll = courier.PollFriend
+		mode.Poll = e.links.poll(id)
+	}
+	if mode.Poll == courier.PollNone || p.State != friendship.Friend {
+		e.links.forget(id)
 	}
 	if mode == (courier.Mode{}) && (!known || friendState(p.State) == FriendNone) {
 		e.courier.Forget(id)

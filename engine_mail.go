@@ -261,8 +261,12 @@ func (e *engine) receiveMail(box *mailbox, m *wire.Mail, via courier.Via) bool {
 }
 
 func messageCourier(via courier.Via) Courier {
-	if via == courier.ViaDHT {
+	switch via {
+	case courier.ViaDHT:
 		return CourierDHT
+	case courier.ViaLink:
+		return CourierLink
+	case courier.ViaDirect:
 	}
 	return CourierDirect
 }

@@ -207,6 +207,7 @@ func (e *engine) watch() {
 		if fresh := e.dht.External(); !slices.Equal(fresh, external) {
 			external = fresh
 			e.post(e.courier.EndpointsChanged)
+			e.links.transport.AddressesChanged()
 		}
 	}
 }
@@ -215,6 +216,7 @@ func (e *engine) watch() {
 func (e *engine) networkChanged() {
 	e.dht.Changed()
 	e.post(e.courier.NetworkChanged)
+	e.links.transport.AddressesChanged()
 }
 
 // bootstrap resolves the first DHT nodes. Names that do not resolve are left

@@ -12,6 +12,7 @@ const (
 	tableNode    = "node"    // what belongs to the node, by name
 	tableFriend  = "friend"  // friendship's row of each person
 	tableProfile = "profile" // the newest profile of each friend
+	tableLink    = "link"    // generations of offers, ours and each friend's
 	tableInbox   = "inbox"   // received messages not yet consumed, by arrival
 )
 

@@ -77,6 +77,8 @@ func start(ctx context.Context, config Config) (_ *Node, err error) {
 	e.limits = &limits
 	e.node = &Node{engine: e}
 	e.inbox = newInbox(e)
+	e.links = newLinks(e)
+	e.services = &services{e: e, byName: map[string]*SessionListener{}}
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	defer func() {
 		if err != nil {
@@ -269,6 +271,7 @@ func (e *engine) restore() error {
 		Rows:        e,
 		Slots:       slots{e},
 		Datagrams:   e,
+		Links:       e.links,
 		Prekeys:     e.prekeys,
 		Handler:     handler{e},
 		Logger:      e.log,
@@ -276,6 +279,9 @@ func (e *engine) restore() error {
 	})
 	keep(err)
 	keep(e.cause())
+	if len(errs) == 0 {
+		keep(e.startLinks())
+	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}

@@ -61,8 +61,34 @@ var (
 	// 30 days, and by WaitStored and WaitDelivered when the message expired.
 	ErrExpired = errors.New("expired")
 	// ErrCancelled is returned by WaitAccepted, WaitStored and WaitDelivered
-	// when we removed the friend.
+	// when we removed the friend, and by SessionRequest.Accept when the friend no
+	// longer wants the session.
 	ErrCancelled = errors.New("cancelled")
+	// ErrOffline is returned by NewSession with NoWait when there is no link to
+	// the friend.
+	ErrOffline = errors.New("no link to the friend")
+	// ErrServiceInUse is returned by Listen and ListenSessions for a name that
+	// has a listener.
+	ErrServiceInUse = errors.New("service is in use")
+	// ErrBadService is returned by Listen, ListenSessions, NewSession and Dial
+	// for a name that is empty, too long, or not a text.
+	ErrBadService = errors.New("not a valid name of a service")
+	// ErrSessionRefused is returned by NewSession and Dial when the friend
+	// refuses, or has no such service; the text has the friend's reason.
+	ErrSessionRefused = errors.New("the friend refused the session")
+	// ErrTooManyStreams is returned by OpenStream at the session's limit, and by
+	// a stream that the friend did not take for its.
+	ErrTooManyStreams = errors.New("too many streams")
+	// ErrPeerClosed says that the friend closed the session, or the stream that
+	// is written to.
+	ErrPeerClosed = errors.New("closed by the friend")
+	// ErrAborted says that the session was aborted, by either end.
+	ErrAborted = errors.New("session aborted")
+	// ErrLinkLost says that the session ended with the link to the friend.
+	ErrLinkLost = errors.New("the link to the friend is lost")
+	// ErrOverBudget says that the session was closed because all sessions
+	// together held more than Config.SessionMemory.
+	ErrOverBudget = errors.New("too much memory in sessions")
 )
 
 // Error is what most failing calls return: what was tried, on what, why it

@@ -48,6 +48,13 @@ type FriendProfile struct {
 	Profile
 }
 
+// FriendPath reports that there is a link to a friend, that it takes another
+// way, or that there is none now. Unread ones of the same friend coalesce.
+type FriendPath struct {
+	Friend *Friend
+	Path   Path
+}
+
 // MessageChanged reports a new state of a message that was sent.
 type MessageChanged struct {
 	Message *Message
@@ -92,6 +99,7 @@ func (FriendRequest) event()    {}
 func (RequestWithdrawn) event() {}
 func (FriendChanged) event()    {}
 func (FriendPresence) event()   {}
+func (FriendPath) event()       {}
 func (FriendProfile) event()    {}
 func (MessageChanged) event()   {}
 func (MessageReceived) event()  {}
@@ -105,10 +113,10 @@ func (Lagged) event()           {}
 // Events subscribes to the node's events at the call, and returns them as a
 // sequence that can be ranged over once. It begins with a snapshot: Connected,
 // for each friend a FriendChanged (with a FriendProfile where known and a
-// FriendPresence where online), a FriendRequest for each pending request, then
+// FriendPresence where online and a FriendPath where linked), a FriendRequest for each pending request, then
 // Synced. Messages are not in it: Messages and Outbox have them. After that each event
 // comes once, in the order in which the node committed it. Only FriendPresence
-// coalesces. A reader that falls more than Config.EventQueue events behind gets
+// and FriendPath coalesce. A reader that falls more than Config.EventQueue events behind gets
 // Lagged and then a new snapshot; the node never waits for it.
 //
 // The sequence ends when ctx does or the node closes. Any number of readers may

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/gocarrier/carrier/transport"
 )
 
 // FriendState is what a person is to this node.
@@ -69,6 +71,20 @@ func (p Presence) String() string {
 	return "unknown"
 }
 
+// Path is the way that the packets of a link take.
+type Path = transport.Path
+
+// PathKind says of what kind it is.
+type PathKind = transport.PathKind
+
+// The kinds of path.
+const (
+	PathNone   = transport.PathNone   // no link
+	PathLAN    = transport.PathLAN    // straight, within one network
+	PathDirect = transport.PathDirect // straight, over the internet
+	PathRelay  = transport.PathRelay  // by a TURN server, which sees ciphertext only
+)
+
 // Profile is what a person tells friends of themselves.
 type Profile struct {
 	Name        string // at most 64 bytes of UTF-8
@@ -96,6 +112,7 @@ type friendInfo struct {
 	presence Presence
 	endpoint netip.AddrPort
 	seen     time.Time
+	path     Path
 }
 
 func newFriend(n *Node, id ID) *Friend {
@@ -159,6 +176,10 @@ func (f *Friend) Presence() Presence {
 // LastSeen returns when the friend was last heard from, as known when it last
 // came online, went offline or told its state; zero if never.
 func (f *Friend) LastSeen() time.Time { i, _ := f.snapshot(); return i.seen }
+
+// Path returns how the friend is reached now: PathNone without a link, or while
+// it is suspect.
+func (f *Friend) Path() Path { return f.node.engine.links.path(f.id) }
 
 // SetLabel sets this user's own name for the friend, at most 255 bytes of
 // UTF-8; empty clears it. It returns ErrNotFriend, ErrTooLong or ErrBadText.

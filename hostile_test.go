@@ -127,6 +127,7 @@ func TestHostileDatagrams(t *testing.T) {
 		var record recording
 		h := newHonest(t)
 		h.network.Tap(record.add)
+		h.network.Befriend(h.network.Node("Carol"), h.alice) // envelopes, and a link from its beginning
 		h.talk(t)
 		time.Sleep(time.Minute)
 		record.stop() // or it would hold the flood, and be taken for a leak
@@ -165,8 +166,8 @@ func TestHostileDatagrams(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		counted(t, h.alice, before,
-			"udp.dropped.unknown", "udp.dropped.empty", "udp.dropped.unheard.stun", "udp.dropped.unheard.data",
-			"udp.dropped.unheard.handshake", "udp.dropped.not_turn",
+			"udp.dropped.unknown", "udp.dropped.empty", "udp.dropped.not_turn",
+			"link.mux.dropped.stun_malformed", "link.mux.dropped.handshake_no_attempt", "link.data.unknown",
 			"courier.drop.tag", "courier.drop.malformed", "courier.drop.format", "courier.drop.open", "courier.drop.source")
 		h.talk(t)
 		h.held(t)

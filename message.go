@@ -102,11 +102,13 @@ type Courier uint8
 // The couriers.
 const (
 	CourierNone   Courier = iota // a message of ours
-	CourierDirect                // straight from the friend's node, by UDP
+	CourierDirect                // straight from the friend's node, by a UDP datagram
 	CourierDHT                   // left in the DHT
+	CourierLink                  // over the link
 )
 
-// String names the courier: "direct", "dht", or "none" of a message of ours.
+// String names the courier: "direct", "dht", "link", or "none" of a message of
+// ours.
 func (c Courier) String() string {
 	switch c {
 	case CourierNone:
@@ -115,6 +117,8 @@ func (c Courier) String() string {
 		return "direct"
 	case CourierDHT:
 		return "dht"
+	case CourierLink:
+		return "link"
 	}
 	return "unknown"
 }

@@ -149,6 +149,7 @@ func oddSizes(datagrams [][]byte) (odd []string, envelopes, values int) {
 					}
 				}
 			}
+		case b[0] <= 1, b[0] >= 0xC0 && b[0] <= 0xC7, b[0] == 0xCC: // a link's: STUN, data, handshake
 		default:
 			odd = append(odd, fmt.Sprintf("a datagram that begins with 0x%02X", b[0]))
 		}

@@ -71,9 +71,11 @@ func TestReasonFollowsAcceptance(t *testing.T) {
 		bob.accept(alice.ID())
 		alice.must(ab.WaitAccepted(within(t, patience)))
 		alice.must(ab.WaitOnline(within(t, patience)))
-		time.Sleep(time.Minute)
-		if got := large.State().Reason; !strings.Contains(got, "link") {
-			t.Errorf("after the acceptance it waits for %q, want a link", got)
+		eventually(t, "a link carries what no mailbox takes", func() bool {
+			return large.State().Status == carrier.MessageDelivered
+		})
+		if got := large.State().Reason; got != "" {
+			t.Errorf("a message that was delivered waits for %q", got)
 		}
 	})
 }

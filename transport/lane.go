@@ -159,13 +159,13 @@ func (a *Lane) write(p []byte) (int, error) {
 
 // error says in the transport's words why the machine refuses. Under l.mu.
 func (a *Lane) error(op string, err error) error {
-	var aborted *reliable.LaneError
 	switch {
 	case a.l.err != nil:
 		return a.fault(op, a.l.err)
 	case err == nil:
 		return nil
-	case errors.As(err, &aborted):
+	}
+	if aborted, ok := errors.AsType[*reliable.LaneError](err); ok {
 		return a.fault(op, &LaneError{Code: aborted.Code, Remote: aborted.Remote})
 	}
 	return a.fault(op, err)
@@ -286,20 +286,26 @@ func (a *Lane) flushed() {
 
 // SetDeadline implements [net.Conn].
 func (a *Lane) SetDeadline(t time.Time) error {
-	a.readLimit.Set(t)
-	a.writeLimit.Set(t)
-	return nil
+	return errors.Join(a.SetReadDeadline(t), a.SetWriteDeadline(t))
 }
 
 // SetReadDeadline implements [net.Conn].
 func (a *Lane) SetReadDeadline(t time.Time) error {
-	a.readLimit.Set(t)
-	return nil
+	return a.setDeadline(a.readLimit, t)
 }
 
 // SetWriteDeadline implements [net.Conn].
 func (a *Lane) SetWriteDeadline(t time.Time) error {
-	a.writeLimit.Set(t)
+	return a.setDeadline(a.writeLimit, t)
+}
+
+func (a *Lane) setDeadline(d *deadline.Deadline, t time.Time) error {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.closed {
+		return a.fault("set deadline", net.ErrClosed)
+	}
+	d.Set(t)
 	return nil
 }
 

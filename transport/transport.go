@@ -147,6 +147,14 @@ func New(c Config) (*Transport, error) {
 		bases = append(bases, s.LocalAddr())
 	}
 	t.mux = newMux(muxConfig{send: t.direct.send, bases: bases})
+	made := make(chan struct{}) // relays may have an address before t is whole
+	defer close(made)
+	for _, server := range c.TURN {
+		t.relays = append(t.relays, newRelay(relayConfig{
+			server: server, net: c.Net, mux: t.mux, log: t.log, onData: t.data,
+			changed: func() { <-made; t.AddressesChanged() },
+		}))
+	}
 	return t, nil
 }
 
@@ -204,6 +212,9 @@ func (t *Transport) Stats() map[string]uint64 {
 	for _, l := range t.links() {
 		l.addStats(all)
 	}
+	for _, r := range t.relays {
+		r.addStats(all)
+	}
 	return all
 }
 
@@ -232,5 +243,8 @@ func (t *Transport) Close() error {
 		<-l.stopped
 	}
 	t.tasks.Wait()
+	for _, r := range t.relays {
+		r.close()
+	}
 	return t.mux.Close()
 }

@@ -1,6 +1,7 @@
-// Command quickstart shows the first half of carrier on real sockets and files:
-// two people meet through a Mainline DHT, become friends, exchange messages, and
-// receive messages left by a friend who is no longer there.
+// Command quickstart shows carrier on real sockets and files: two people meet
+// through a Mainline DHT, become friends, exchange messages, open sessions with
+// reliable and datagram streams over a link of their own, and receive messages
+// left by a friend who is no longer there.
 //
 // Without arguments it needs no network: it runs a DHT of its own on 127.0.0.1
 // in the same process. With -bootstrap host:port[,…] it uses an existing DHT.
@@ -22,7 +23,7 @@ func main() {
 	bootstrap := flag.String("bootstrap", "", "comma-separated host:port of nodes of an existing DHT; empty: run one here")
 	verbose := flag.Bool("v", false, "print what the nodes log, and their counters at the end")
 	flag.Parse()
-	limit := 20 * time.Second
+	limit := 30 * time.Second
 	if *bootstrap != "" {
 		limit = time.Minute
 	}
@@ -61,6 +62,9 @@ func run(bootstrap string, verbose bool, limit time.Duration) (err error) {
 		return err
 	}
 	if err := s.talk(ctx); err != nil {
+		return err
+	}
+	if err := s.stream(ctx); err != nil {
 		return err
 	}
 	if err := s.apart(ctx); err != nil {

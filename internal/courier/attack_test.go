@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -335,5 +336,160 @@ func TestQuestionsDrawFewNumbers(t *testing.T) {
 	}
 	if !a.online[b.id] {
 		t.Error("the friend is offline")
+	}
+}
+
+// Ten friends who all the time have us put our state must not keep us from
+// looking for the others.
+func TestProvokedPutsLeaveTheOthersTheirShare(t *testing.T) {
+	w, a, b := apart(t)
+	var gang []*node
+	for i := range 15 {
+		n := w.node(string(rune('c' + i)))
+		befriend(a, n)
+		n.start()
+		n.ready()
+		gang = append(gang, n)
+	}
+	w.run(5 * time.Minute)
+	prekey := uint64(1000)
+	provoke := func(d time.Duration) {
+		for range d / time.Second {
+			prekey++
+			for _, n := range gang { // mail to a prekey that never was: the next state names it
+				var d []byte
+				n.do(func() {
+					p := n.c.peers[a.id]
+					m := &wire.Mail{Generation: n.c.Rise(), Base: 1, First: 1, Items: []wire.Item{{}}}
+					body, err := p.sealMail(m, wire.Prekey{Number: prekey, Public: a.Current().Public})
+					if err != nil {
+						t.Fatal(err)
+					}
+					d = p.sealDatagram(wire.KindMail, body)
+				})
+				a.receive(d, n.addr)
+			}
+			w.run(time.Second)
+		}
+	}
+	rounds := 5
+	if testing.Short() {
+		rounds = 1
+	}
+	provoke(time.Duration(rounds) * 2 * time.Minute)
+	for range rounds {
+		states := len(a.states[b.id])
+		b.do(func() { b.c.StateNow(a.id) })
+		provoke(time.Minute) // he is asked for each 10 s, when all is well
+		if len(a.states[b.id]) == states {
+			t.Errorf("a friend was not looked for in a minute: the bucket holds %.0f, %d jobs wait", a.c.budget.tokens, a.c.budget.wait())
+		}
+	}
+	if a.stat("hurry.held") == 0 {
+		t.Error("the attack was none")
+	}
+}
+
+// Whoever has recorded a friend's envelopes can send them again as fast as it
+// likes: what the friend sends now gets through all the same.
+func TestReplaysDoNotSilenceAFriend(t *testing.T) {
+	w, a, b := both(t)
+	w.keep = true
+	w.run(time.Minute)
+	for range 30 {
+		b.do(func() {
+			for range 50 {
+				b.queue(a, strings.Repeat("x", 600))
+			}
+			b.c.MailChanged(a.id)
+			b.c.StateChanged(a.id)
+		})
+		w.run(time.Second)
+	}
+	var record []datagram
+	for _, d := range w.wire {
+		if d.to == a.addr {
+			record = append(record, d)
+		}
+	}
+	w.wire, w.keep = nil, false
+	if len(record) < 700 {
+		t.Fatalf("only %d envelopes were recorded", len(record))
+	}
+	got := len(a.got(b))
+	flood := func(d time.Duration) {
+		for range d / (10 * time.Millisecond) {
+			for range 20 { // 2,000 a second
+				d := record[w.random.IntN(len(record))]
+				a.receive(d.b, d.from)
+			}
+			w.run(10 * time.Millisecond)
+		}
+	}
+	flood(5 * time.Second)
+	puts := len(w.dht.puts)
+	for i := range 20 {
+		b.send(a, string(rune('a'+i)))
+		flood(50 * time.Millisecond)
+	}
+	if n := len(a.got(b)) - got; n != 20 {
+		t.Errorf("%d of 20 messages came through", n)
+	}
+	flood(30 * time.Second)
+	for _, g := range a.friends[b.id].got[got:] {
+		if g.via != ViaDirect {
+			t.Fatalf("mail came via %v", g.via)
+		}
+	}
+	if n := len(w.dht.putsOf("m0", puts)); n != 0 {
+		t.Errorf("%d puts of mail", n)
+	}
+	if !a.online[b.id] || !b.online[a.id] {
+		t.Error("offline by it")
+	}
+	if a.stat("drop.replay.mail") < 10_000 || a.stat("drop.flood") != 0 {
+		t.Errorf("drop.replay.mail = %d, drop.flood = %d", a.stat("drop.replay.mail"), a.stat("drop.flood"))
+	}
+}
+
+// A friend whose prekey changes all the time, while mail waits for it, does not
+// have us put that mail all the time.
+func TestChangingPrekeysCostLittle(t *testing.T) {
+	w, a, b := apart(t)
+	w.run(5 * time.Second)
+	for range wire.MaxSlots {
+		a.queue(b, strings.Repeat("x", wire.MaxSlotBody))
+	}
+	a.do(func() { a.c.MailChanged(b.id) })
+	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == wire.MaxSlots })
+	b.full = true
+	from, mails := len(w.dht.puts), 0
+	for i := range 300 {
+		a.receive(b.state(a, func(s *wire.State) { s.Prekey.Number += uint64(i) + 1 }), b.addr)
+		w.run(time.Second)
+	}
+	for _, p := range w.dht.puts[from:] {
+		if strings.HasPrefix(p.Salt, "m") {
+			mails++
+		}
+	}
+	if mails < wire.MaxSlots || mails > 12+30+10 {
+		t.Errorf("%d puts of mail for 300 prekeys in 5 minutes, want 12 and one in 10 s", mails)
+	}
+}
+
+func TestNoncesAreBounded(t *testing.T) {
+	var n nonces
+	nonce := func(i int) [8]byte { return [8]byte{byte(i), byte(i >> 8), byte(i >> 16)} }
+	for i := range 3 * replayKept {
+		if n.seen(nonce(i)) {
+			t.Fatalf("nonce %d is new", i)
+		}
+		if !n.seen(nonce(max(i-replayKept+1, 0))) {
+			t.Fatalf("the oldest that should be known is not, after %d", i)
+		}
+	}
+	if n.seen(nonce(replayKept)) || len(n.known) != replayKept || len(n.order) != replayKept {
+		t.Errorf("%d nonces are known", len(n.known))
 	}
 }

@@ -170,7 +170,22 @@ func effortLimit() rate { return rate{1.0 / 10, 12} }
 // others.
 func readingLimit() rate { return rate{budgetRate / 2, budgetBurst} }
 
-// inboundLimit is for one peer's envelopes: twice what one of us sends.
+// hurryLimit is for what peers make us do ahead of the line, in packets, over all
+// of them: puts of our state, and walks for those whose link is suspect. Beyond
+// it they stand in line, where each peer has one place.
+func hurryLimit() rate { return rate{budgetRate / 4, budgetBurst} }
+
+// hurry asks leave to do something of that cost ahead of the line.
+func (c *Courier) hurry(cost int) bool {
+	_, ok := c.hurrying.takeAll(hurryLimit(), c.loop.Now(), cost)
+	if !ok {
+		c.count("hurry.held")
+	}
+	return ok
+}
+
+// inboundLimit is for what one peer sends us that is new, in datagrams: twice
+// what one of us sends.
 func inboundLimit() rate { return rate{2 * mailRate, mailRate} }
 
 // rate is a limit of so many a second in the mean and burst at once.

@@ -22,7 +22,7 @@ type skews struct {
 
 // judgeClock compares our clock with the signed time of a new state record. A
 // time ahead of ours speaks for itself; one behind only if the record has just
-// been made: it came directly, or was not there when we last looked. Whom we
+// been made: it came from the peer itself, or was not there when we last looked. Whom we
 // refused or removed has no say.
 func (p *peer) judgeClock(s *wire.State, via Via) {
 	if !p.present() {
@@ -30,7 +30,7 @@ func (p *peer) judgeClock(s *wire.State, via Via) {
 	}
 	now := p.c.loop.Now()
 	behind := time.UnixMilli(s.Time).Sub(now)
-	fresh := via == ViaDirect || !p.looking.fresh.IsZero() && now.Sub(p.looking.fresh) < recent
+	fresh := via != ViaDHT || !p.looking.fresh.IsZero() && now.Sub(p.looking.fresh) < recent
 	if behind > maxSkew || fresh {
 		if !fresh || behind < -maxSkew-recent || behind > -maxSkew {
 			p.setSkew(behind)

@@ -1,6 +1,6 @@
-// Package courier gets one sealed envelope to a friend: straight by UDP to an
-// endpoint that has proven itself, or through the slots that both friends of a
-// pair can find in the DHT.
+// Package courier gets one sealed envelope to a friend: over a live link,
+// straight by UDP to an endpoint that has proven itself, or through the slots
+// that both friends of a pair can find in the DHT.
 //
 // A Courier is stepped by one goroutine, the engine's loop: its methods, its
 // timers and the callbacks it gives away all run there, nothing in it blocks,
@@ -12,6 +12,7 @@
 //
 //	datagram:   0xC8 ‖ tag (8) ‖ nonce (24) ‖ sealed plaintext
 //	slot value: nonce (24) ‖ sealed plaintext
+//	over a link: kind (1) ‖ body
 //	plaintext:  kind (1) ‖ length (2) ‖ body ‖ zeros up to a fixed size
 //	body:       signature (64) ‖ record,
 //	            or for mail: prekey number (8) ‖ HPKE(signature ‖ record)
@@ -154,7 +155,7 @@ type Prekeys interface {
 // Via is the courier that something came by.
 type Via uint8
 
-// The couriers. Links come with the transport.
+// The couriers.
 const (
 	ViaLink   Via = 1
 	ViaDirect Via = 2 // a datagram
@@ -219,8 +220,8 @@ type Handler interface {
 	// OnStored tells that the messages of those numbers stand in slots that a
 	// stored state announces, each in at least that many copies.
 	OnStored(to crypto.ID, seq wire.Sequence, numbers []uint64, copies int)
-	// OnPresence tells that a friend has become reachable directly at that
-	// endpoint, or no longer is.
+	// OnPresence tells that a friend has become reachable at that endpoint, by a
+	// link or directly, or no longer is.
 	OnPresence(id crypto.ID, online bool, endpoint netip.AddrPort)
 	OnTwin(t Twin)
 	// OnClockSkew tells how far our clock is behind (or, negative, ahead) of
@@ -238,7 +239,7 @@ const (
 	PollNone    Poll = iota // not at all
 	PollPending             // a request of ours waits for its answer
 	PollFriend              // by when the friend was last seen
-	PollLinked              // a live link brings all
+	PollLinked              // not at all: a live link brings everything
 	PollSuspect             // being dialled, or the link is suspect
 )
 
@@ -248,7 +249,8 @@ type Mode struct {
 	Publish bool // our state to them is put
 }
 
-// Config is what a Courier needs. All but Logger, Quiet and Random are required.
+// Config is what a Courier needs. All but Links, Logger, Quiet and Random are
+// required.
 type Config struct {
 	Identity    *crypto.Identity
 	Incarnation crypto.Incarnation
@@ -259,6 +261,7 @@ type Config struct {
 	Datagrams   Datagrams
 	Prekeys     Prekeys
 	Handler     Handler
+	Links       Links        // nil: there are none
 	Logger      *slog.Logger // nil discards
 	Quiet       bool         // metered line: intervals × 6
 	Random      *rand.Rand   // jitter and choice, nothing secret; nil: seeded at random
@@ -277,6 +280,7 @@ type Courier struct {
 	datagrams   Datagrams
 	prekeys     Prekeys
 	handler     Handler
+	links       Links
 	log         *slog.Logger
 	quiet       bool
 	random      *rand.Rand
@@ -286,6 +290,7 @@ type Courier struct {
 	rising   rising
 	budget   *budget
 	reading  bucket   // of mail slots, over all friends
+	hurrying bucket   // what friends have done ahead of the line, over all of them
 	sources  *limiter // datagrams that open to nothing, by source
 	targets  *limiter // datagrams to endpoints without proof, by destination
 	twins    twins
@@ -320,6 +325,7 @@ func New(cfg Config) (*Courier, error) {
 		datagrams:   cfg.Datagrams,
 		prekeys:     cfg.Prekeys,
 		handler:     cfg.Handler,
+		links:       cfg.Links,
 		log:         cfg.Logger,
 		quiet:       cfg.Quiet,
 		random:      cfg.Random,
@@ -327,6 +333,9 @@ func New(cfg Config) (*Courier, error) {
 		sources:     newLimiter(sourceLimit()),
 		targets:     newLimiter(targetLimit()),
 		stats:       make(map[string]uint64),
+	}
+	if c.links == nil {
+		c.links = noLinks{}
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -391,18 +400,18 @@ func (c *Courier) Introduce(r *wire.Request) {
 }
 
 // StateChanged tells that Assemble now says something else to that person. It
-// goes out at once to an endpoint that has proven itself, and is put within
-// about a second.
+// goes out at once over a live link or to an endpoint that has proven itself, and
+// is put within about a second.
 func (c *Courier) StateChanged(id crypto.ID) {
 	if p := c.peers[id]; p != nil {
-		p.stateChanged(stateDebounce, true)
+		p.stateChanged(stateDebounce, asked)
 	}
 }
 
 // StateNow is StateChanged without delay.
 func (c *Courier) StateNow(id crypto.ID) {
 	if p := c.peers[id]; p != nil {
-		p.stateChanged(0, true)
+		p.stateChanged(0, asked)
 	}
 }
 
@@ -434,38 +443,57 @@ func (c *Courier) ReceiptChanged(id crypto.ID, via Via) {
 }
 
 // InboxRoom tells that OnMail, which refused a batch of that person, would take
-// it now: what was read or is unread is offered again.
+// it now: what was read or is unread is offered again, and what came over a link
+// is asked for.
 func (c *Courier) InboxRoom(id crypto.ID) {
-	if p := c.peers[id]; p != nil && p.inbox != nil && !c.closing {
+	p := c.peers[id]
+	if p == nil || c.closing {
+		return
+	}
+	if p.inbox != nil {
 		p.inbox.tries = 0
 		p.clear(taskInbox)
 		p.soon(taskInbox)
 	}
+	if l := p.link; l != nil && l.refused {
+		l.refused, l.receiptDue, l.said = false, true, nil
+		p.soon(taskLink)
+	}
 }
 
 // Capacity is the largest message body that can be carried to that person now:
-// what 8 mail slots hold, or 0 while no prekey of theirs is known.
+// any, while a link lives and is not suspect; else what 8 mail slots hold; 0
+// while no prekey of theirs is known. It changes with links and with the
+// person's state.
 func (c *Courier) Capacity(id crypto.ID) int {
-	if p := c.peers[id]; p != nil && p.prekey().Number != 0 {
-		return maxBody
+	p := c.peers[id]
+	switch {
+	case p == nil || p.prekey().Number == 0:
+		return 0
+	case p.linked():
+		return wire.MaxMessage
 	}
-	return 0
+	return maxBody
 }
 
-// Online reports whether a person is reachable directly, and where.
+// Online reports whether a person is reachable by a link or directly, and where.
 func (c *Courier) Online(id crypto.ID) (netip.AddrPort, bool) {
-	if p := c.peers[id]; p != nil && p.online {
-		return p.best(), true
+	if p := c.peers[id]; p != nil {
+		return p.whereabouts()
 	}
 	return netip.AddrPort{}, false
 }
 
 // LastSeen is the last time that a person gave a sign of life; zero: never.
 func (c *Courier) LastSeen(id crypto.ID) time.Time {
-	if p := c.peers[id]; p != nil {
-		return p.seen
+	p := c.peers[id]
+	switch {
+	case p == nil:
+		return time.Time{}
+	case p.linked():
+		return c.loop.Now()
 	}
-	return time.Time{}
+	return p.seen
 }
 
 // Start is the nonce of this run.

@@ -28,7 +28,6 @@ const (
 	// one.
 	receiptEvery = 5 * time.Millisecond
 
-	replayKept = 128
 	// mailLife is how old a mail datagram may be, against the newest that the
 	// peer is known to have signed: all share one line of rising numbers, in ms.
 	mailLife = uint64(time.Minute / time.Millisecond)
@@ -53,8 +52,7 @@ type direct struct {
 	receiptDue  bool
 	receiptSent time.Time
 
-	seen [replayKept][8]byte // nonces of the newest mail datagrams
-	next int
+	seen nonces
 }
 
 // outbox is what is pending for the peer, and the prekey to seal it to.
@@ -93,51 +91,51 @@ func (d *direct) stalled() bool { return len(d.batches) > 0 && d.batches[0].due.
 // revive has the oldest batch sent once more: the peer has just shown itself.
 func (d *direct) revive(now time.Time) { d.batches[0].due = now }
 
-// replayed reports whether a mail datagram has been seen, by its nonce, and
-// notes it: a copy costs no more than the pair's AEAD.
-func (d *direct) replayed(nonce [8]byte) bool {
-	for _, n := range d.seen {
-		if n == nonce {
-			return true
-		}
-	}
-	d.seen[d.next] = nonce
-	d.next = (d.next + 1) % replayKept
-	return false
-}
-
 // mailChanged sends new mail by whatever is at hand.
 func (p *peer) mailChanged() {
-	if !p.present() || p.c.closing {
-		return
-	}
-	if p.online {
-		p.soon(taskDirect)
+	if !p.present() || p.c.closing || p.tellSoon() {
 		return
 	}
 	p.after(taskBox, boxDebounce)
 }
 
-// receiptChanged sends a receipt back by the courier that the mail came by.
+// tellSoon has what waits for the peer sent by link or directly, and reports
+// whether it can be.
+func (p *peer) tellSoon() bool {
+	switch {
+	case p.linked():
+		p.soon(taskLink)
+	case p.online:
+		p.soon(taskDirect)
+	default:
+		return false
+	}
+	return true
+}
+
+// receiptChanged sends a receipt back by the courier that the mail came by. All
+// go over a link that carries, and then nothing is put for them.
 func (p *peer) receiptChanged(via Via) {
 	switch {
-	case p.c.closing, via == ViaLink:
-	case via == ViaDirect && p.online:
+	case p.c.closing:
+	case p.linked():
+		p.link.receiptDue = true
+		p.soon(taskLink)
+	case via != ViaDHT && p.online:
 		d := p.directState()
 		d.receiptDue = true
 		p.at(taskDirect, later(p.c.loop.Now(), d.receiptSent.Add(receiptEvery)))
 	default:
-		p.stateChanged(0, true)
+		p.stateChanged(0, asked)
 	}
 }
 
 // sendDirect sends what waits for the peer while it is online.
 func (p *peer) sendDirect() {
-	if !p.online || p.c.closing {
+	if !p.online || p.linked() || p.c.closing {
 		return
 	}
 	now := p.c.loop.Now()
-	to := p.best()
 	if d := p.direct; d != nil && d.receiptDue {
 		if wait := d.receiptSent.Add(receiptEvery); wait.After(now) {
 			p.at(taskDirect, wait)
@@ -148,25 +146,42 @@ func (p *peer) sendDirect() {
 	}
 	if !p.own.sent {
 		p.own.sent = true
-		s := p.assemble()
-		p.sendTo(to, wire.KindState, p.sign(signState, s.Incarnation, s.Version, wire.AppendState(nil, s)))
+		record := p.signAssembled()
+		p.sendTo(p.best(), wire.KindState, record)
+		p.offerSent(record, now)
 	}
-	p.sendProfile()
+	p.sendOffer(now)
+	if p.profileDue() {
+		p.profile.sent = p.c.profile.Version
+		p.sendTo(p.best(), wire.KindProfile, p.signProfile())
+	}
 	p.sendMail(now)
 }
 
 func (p *peer) sendReceipt() {
+	if body, _ := p.receiptNote(); body != nil {
+		p.sendTo(p.best(), wire.KindReceipt, body)
+	}
+}
+
+// receiptNote makes a receipt on its own, signed, and what it says, by which two
+// can be compared. nil: there is nothing to say.
+func (p *peer) receiptNote() (body, says []byte) {
 	s := p.c.handler.Assemble(p.id)
 	if s.Receipt == nil {
-		return
+		return nil, nil
 	}
 	n := &wire.ReceiptNote{Version: p.c.rising.next(p.c), Bond: s.Bond, Receipt: *s.Receipt}
-	body := p.sign(signReceipt, n.Receipt.Incarnation, n.Version, wire.AppendReceiptNote(nil, n))
-	p.sendTo(p.best(), wire.KindReceipt, body)
+	body = p.sign(signReceipt, n.Receipt.Incarnation, n.Version, wire.AppendReceiptNote(nil, n))
+	return body, said(n)
+}
+
+func said(n *wire.ReceiptNote) []byte {
+	return wire.AppendReceipt(wire.AppendUint64(nil, n.Bond), &n.Receipt)
 }
 
 // acceptReceipt takes a receipt note of the peer.
-func (p *peer) acceptReceipt(body []byte) {
+func (p *peer) acceptReceipt(body []byte, via Via) {
 	c := p.c
 	sig, record, err := wire.ParseSigned(body)
 	if err != nil {
@@ -181,12 +196,15 @@ func (p *peer) acceptReceipt(body []byte) {
 	case n.Version <= p.receiptVersion:
 		c.count("drop.replay.receipt")
 		return
-	case !p.verify(signReceipt, n.Receipt.Incarnation, n.Version, sig, record):
+	case !p.admit(via), !p.verify(signReceipt, n.Receipt.Incarnation, n.Version, sig, record):
 		return
 	}
 	p.receiptVersion = n.Version
 	p.seenNow()
 	c.handler.OnReceipt(p.id, n.Bond, &n.Receipt)
+	if l := p.link; l != nil && via == ViaLink && l.heardReceipt(said(n)) {
+		p.again(l)
+	}
 }
 
 // sendMail sends again what is due, and new mail while the window is open.
@@ -241,7 +259,7 @@ func (p *peer) sendMail(now time.Time) {
 	}
 	d.blocked = false
 	for !d.stalled() {
-		part := pack(span(o.items, next, next+wire.InFlight))
+		part := pack(span(o.items, next, next+wire.InFlight), wire.MaxDatagramItems, wire.MaxDirect)
 		if len(part) == 0 {
 			d.blocked = next < o.base+uint64(len(o.items)) // too long for a datagram
 			break
@@ -273,22 +291,13 @@ func (p *peer) sendMail(now time.Time) {
 
 // sendBatch seals and sends those items of the outbox.
 func (p *peer) sendBatch(b *batch, o outbox, part []Outgoing, now time.Time) {
-	m := &wire.Mail{
-		Sequence:   o.sequence,
-		Generation: p.c.rising.next(p.c),
-		Bond:       p.c.handler.Bond(p.id),
-		Base:       o.base,
-		First:      part[0].Number,
-		Prior:      part[0].Prior,
-		Items:      p.items(part),
-	}
 	if b.sent < resends {
 		b.due = now.Add(resendAfter(b.sent))
 	} else {
 		b.due = time.Time{}
 	}
 	b.sent++
-	body, err := p.sealMail(m, o.to)
+	body, err := p.sealMail(p.batchOf(o, part), o.to)
 	if err != nil {
 		p.c.count("fault.prekey") // a prekey that is no key: only its owner loses by it
 		return
@@ -326,6 +335,19 @@ func (d *direct) overdue(now time.Time) (upTo uint64) {
 		}
 	}
 	return upTo
+}
+
+// batchOf makes the record of some items of the outbox.
+func (p *peer) batchOf(o outbox, part []Outgoing) *wire.Mail {
+	return &wire.Mail{
+		Sequence:   o.sequence,
+		Generation: p.c.rising.next(p.c),
+		Bond:       p.c.handler.Bond(p.id),
+		Base:       o.base,
+		First:      part[0].Number,
+		Prior:      part[0].Prior,
+		Items:      p.items(part),
+	}
 }
 
 // items gathers what is to be sent, with the bodies.
@@ -372,12 +394,20 @@ func (o Outgoing) size() int {
 	return wire.ItemOverhead + o.Size
 }
 
-// pack gives as many of the first items as one datagram takes.
-func pack(items []Outgoing) []Outgoing {
-	room := wire.MaxDatagramItems
+// size is that of the items as they are encoded.
+func size(items []Outgoing) (n int) {
+	for _, o := range items {
+		n += o.size()
+	}
+	return n
+}
+
+// pack gives as many of the first items as there is room for, none with a body
+// above the largest.
+func pack(items []Outgoing, room, largest int) []Outgoing {
 	for i, o := range items {
 		room -= o.size()
-		if room < 0 || i == wire.MaxItems || !o.Skip && o.Size > wire.MaxDirect {
+		if room < 0 || i == wire.MaxItems || !o.Skip && o.Size > largest {
 			return items[:i]
 		}
 	}
@@ -397,13 +427,15 @@ func (p *peer) newestVersion() uint64 {
 // acceptMail takes a batch that came in a datagram.
 func (p *peer) acceptMail(body []byte, nonce [8]byte) {
 	c := p.c
-	if p.directState().replayed(nonce) {
+	if p.directState().seen.seen(nonce) {
 		c.count("drop.replay.mail")
 		return
 	}
+	if !p.admit(ViaDirect) {
+		return
+	}
 	m := p.openMail(body, func(m *wire.Mail) bool {
-		if m.Part != nil {
-			c.count("drop.malformed")
+		if !p.isWhole(m) {
 			return false
 		}
 		if newest := p.newestVersion(); newest > m.Generation && newest-m.Generation > mailLife {
@@ -419,6 +451,14 @@ func (p *peer) acceptMail(body []byte, nonce [8]byte) {
 	if !c.handler.OnMail(p.id, m, ViaDirect) {
 		c.count("mail.untaken")
 	}
+}
+
+// isWhole refuses a part of a message, which only slots hold.
+func (p *peer) isWhole(m *wire.Mail) bool {
+	if m.Part != nil {
+		p.c.count("drop.malformed")
+	}
+	return m.Part == nil
 }
 
 func later(a, b time.Time) time.Time {

@@ -32,9 +32,9 @@ func fullState(n *node, endpoints int) *wire.State {
 }
 
 // FuzzCourier feeds a courier with a friend what may come from outside. The
-// first byte says what the rest is: a datagram as it is, a slot's value, or the
-// plaintext or record of an envelope or slot, sealed and signed as the friend
-// would.
+// first byte says what the rest is: a datagram or a record of a link as it is, a
+// slot's value, or the plaintext or record of an envelope, slot or link, sealed
+// and signed as the friend would.
 func FuzzCourier(f *testing.F) {
 	w := newWorld(f)
 	a, b := w.node("a"), w.node("b")
@@ -49,9 +49,11 @@ func FuzzCourier(f *testing.F) {
 	f.Add([]byte{0})
 	f.Add(append([]byte{0}, b.hello(a, func(*wire.Hello) {})...))
 	f.Add(append([]byte{1}, make([]byte, 512)...))
+	f.Add([]byte{8, byte(wire.KindState), 0})
+	f.Add([]byte{8, byte(wire.KindHello), 0})
 	records := [][]byte{hello, state, profile, receipt, mail, part}
 	for i, r := range records {
-		for kind := byte(2); kind < 8; kind++ {
+		for kind := byte(2); kind < 10; kind++ {
 			f.Add(append([]byte{kind, byte(i)}, r...))
 		}
 	}
@@ -71,13 +73,13 @@ func FuzzCourier(f *testing.F) {
 		w.run(2 * time.Second)
 		pair := b.c.peers[a.id]
 		before := total(a)
-		kind, which, rest := in[0]%8, int(in[1])%len(kinds), in[2:]
+		kind, which, rest := in[0]%10, int(in[1])%len(kinds), in[2:]
 		week := crypto.Week(w.now)
 		body := rest
-		if kind >= 4 { // a record, signed; versions as the fuzzer has them
+		if kind >= 4 && kind != 8 { // a record, signed; versions as the fuzzer has them
 			body = signedAs(pair, types[which], rest)
 		}
-		if kinds[which] == wire.KindMail && kind >= 4 {
+		if kinds[which] == wire.KindMail && kind >= 4 && kind != 8 {
 			sealed, err := a.Current().Public.Seal(mailInfo(b.id, a.id, a.newest), nil, body)
 			if err != nil {
 				t.Fatal(err)
@@ -110,10 +112,20 @@ func FuzzCourier(f *testing.F) {
 				p.foundState(week, item)
 				p.foundMail(in, week, in.window.Slots[0], item)
 				if body := p.openSlot(crypto.In, week, saltProfile, wire.KindProfile, item); body != nil {
-					p.acceptProfile(body)
+					p.acceptProfile(body, ViaDHT)
 				}
 				p.sawOwn(week, item)
 			})
+		case 8, 9:
+			took = true
+			w.link(a, b)
+			record := in[1:]
+			if kind == 9 {
+				record = append([]byte{byte(kinds[which])}, body...)
+			}
+			a.do(func() { a.c.Record(b.id, record) })
+			w.run(time.Second)
+			a.cables[b.id].cut()
 		default:
 			size, ok := wire.PadDatagram(len(body))
 			if !ok {
@@ -126,7 +138,7 @@ func FuzzCourier(f *testing.F) {
 			a.receive(append(head, sealed...), b.addr)
 		}
 		w.run(time.Minute)
-		if took && total(a) == before && len(a.states[b.id]) == 0 {
+		if took && total(a) == before && len(a.states[b.id]) == 0 && a.profiles[b.id] == nil {
 			t.Errorf("what was received is not counted: %v", a.c.Stats())
 		}
 		if n := len(a.c.peers[b.id].endpoints); n > maxEndpoints {

@@ -21,7 +21,9 @@ const (
 
 // presence is whether and where the peer is reachable directly.
 type presence struct {
-	online       bool
+	online       bool // directly, whether or not there is a link
+	told         bool // the handler, that the peer is online,
+	toldAt       netip.AddrPort
 	endpoints    []*endpoint
 	current      *endpoint // the one in use while online
 	proof        time.Time // when a nonce of ours last came back
@@ -44,9 +46,30 @@ func (p *peer) best() netip.AddrPort {
 	return p.presence.current.addr
 }
 
+// whereabouts is whether the peer is online, by a link or directly, and where.
+func (p *peer) whereabouts() (netip.AddrPort, bool) {
+	if p.link != nil {
+		return p.link.at, true
+	}
+	return p.best(), p.online
+}
+
+// tellPresence tells the handler what it does not know of it.
+func (p *peer) tellPresence() {
+	at, online := p.whereabouts()
+	if online == p.told && (!online || at == p.toldAt) {
+		return
+	}
+	if !online {
+		at = p.toldAt
+	}
+	p.told, p.toldAt = online, at
+	p.c.handler.OnPresence(p.id, online, at)
+}
+
 // probe tries the peer's claims.
 func (p *peer) probe() {
-	if p.online || !p.present() || p.c.closing {
+	if p.online || p.linked() || !p.present() || p.c.closing {
 		return
 	}
 	p.round = 0
@@ -60,12 +83,18 @@ func (p *peer) greet() {
 	}
 	now := p.c.loop.Now()
 	if !p.online {
-		p.probeRound(now)
+		if !p.linked() {
+			p.probeRound(now)
+		}
 		return
 	}
 	if now.Sub(p.proof) >= proofLife {
 		p.offline()
 		p.probe()
+		return
+	}
+	if p.linked() { // which shows that the peer is there
+		p.at(taskHello, p.proof.Add(proofLife))
 		return
 	}
 	p.sendHello(p.presence.current, false)
@@ -117,10 +146,13 @@ func (p *peer) probeRound(now time.Time) {
 	})
 }
 
-// probed are the addresses that the peer might have: those that it claims, and
-// those that signed envelopes of it came from.
+// probed are the addresses that the peer might have: those that it claims, where
+// its suspect link is, and those that signed envelopes of it came from.
 func (p *peer) probed() []netip.AddrPort {
 	addrs := p.claimed()
+	if p.link != nil && p.c.usable(p.link.at) && !slices.Contains(addrs, p.link.at) {
+		addrs = append(addrs, p.link.at)
+	}
 	for _, e := range p.endpoints {
 		if !slices.Contains(addrs, e.addr) && (e.theirs.nonce != 0 || !e.proven.IsZero()) {
 			addrs = append(addrs, e.addr)
@@ -227,10 +259,6 @@ func (p *peer) receive(plaintext, sealed []byte, from netip.AddrPort) {
 		c.count("drop.unwanted")
 		return
 	}
-	if _, ok := p.inbound.take(inboundLimit(), c.loop.Now()); !ok {
-		c.count("drop.flood")
-		return
-	}
 	kind, body, err := wire.ParsePlain(plaintext)
 	if err != nil {
 		c.countParse(err)
@@ -247,14 +275,27 @@ func (p *peer) receive(plaintext, sealed []byte, from netip.AddrPort) {
 	case wire.KindState:
 		p.acceptState(body, ViaDirect)
 	case wire.KindProfile:
-		p.acceptProfile(body)
+		p.acceptProfile(body, ViaDirect)
 	case wire.KindReceipt:
-		p.acceptReceipt(body)
+		p.acceptReceipt(body, ViaDirect)
 	case wire.KindMail:
 		p.acceptMail(body, [8]byte(sealed[:8]))
 	case wire.KindRequest:
 		c.count("drop.kind")
 	}
+}
+
+// admit asks leave to verify or open something new of the peer. A copy of what
+// was had before is dropped earlier and not charged: anybody can send it.
+func (p *peer) admit(via Via) bool {
+	if via != ViaDirect {
+		return true
+	}
+	if _, ok := p.inbound.take(inboundLimit(), p.c.loop.Now()); !ok {
+		p.c.count("drop.flood")
+		return false
+	}
+	return true
 }
 
 // acceptHello takes a question or an answer of the peer.
@@ -277,7 +318,7 @@ func (p *peer) acceptHello(body []byte, from netip.AddrPort) {
 	case h.Bond < c.handler.Bond(p.id):
 		c.count("drop.bond")
 		return
-	case !p.verify(signHello, h.Incarnation, h.Version, sig, record):
+	case !p.admit(ViaDirect), !p.verify(signHello, h.Incarnation, h.Version, sig, record):
 		return
 	}
 	p.helloVersion = h.Version
@@ -333,33 +374,46 @@ func (p *peer) proved(e *endpoint, now time.Time) {
 	if !p.online {
 		p.online = true
 		p.presence.current = e
-		p.c.handler.OnPresence(p.id, true, e.addr)
-		p.own.sent = false
+		p.tellPresence()
+		if !p.linked() {
+			p.own.sent = false
+			p.spreadOffer()
+		}
 		p.soon(taskDirect)
 		return
 	}
 	if e != p.presence.current && now.Sub(p.presence.current.proven) > exchangeEvery+exchangeLater {
 		p.presence.current = e
-		p.c.handler.OnPresence(p.id, true, e.addr)
+		p.tellPresence()
 	}
+	p.reviveOffer(now)
 	if p.direct != nil && p.direct.stalled() {
 		p.direct.revive(now)
 		p.soon(taskDirect)
 	}
 }
 
-// offline ends presence: what was under way goes to the mailbox.
+// offline ends direct presence: what was under way goes to the mailbox, unless a
+// link has it.
 func (p *peer) offline() {
 	if !p.online {
 		return
 	}
 	p.online = false
-	at := p.best()
 	p.presence.current = nil
 	p.direct = nil
 	p.clear(taskDirect)
-	p.c.handler.OnPresence(p.id, false, at)
+	p.tellPresence()
+	if p.linked() {
+		return
+	}
+	p.spreadOffer()
 	p.mailChanged()
+	p.askSoon()
+}
+
+// askSoon asks for the peer's state now, if it is looked for.
+func (p *peer) askSoon() {
 	if p.c.isReady && p.pace(p.c.loop.Now()).every > 0 {
 		p.soon(taskAsk)
 	}
@@ -388,9 +442,7 @@ func (p *peer) networkChanged() {
 	} else {
 		p.probe()
 	}
-	if p.c.isReady && p.pace(p.c.loop.Now()).every > 0 {
-		p.soon(taskAsk)
-	}
+	p.askSoon()
 }
 
 func earlier(a, b time.Time) time.Time {

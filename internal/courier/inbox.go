@@ -50,8 +50,8 @@ func (p *peer) slotUnread(w wire.WindowSlot) bool { return w.Generation > p.read
 // readInbox reads every slot that is unread and not held already.
 func (p *peer) readInbox() {
 	in := p.inbox
-	if in == nil || in.reading > 0 || !p.c.isReady || p.c.closing || !p.present() {
-		return
+	if in == nil || in.reading > 0 || !p.c.isReady || p.c.closing || !p.present() || p.linked() {
+		return // a link brings all that stands there; when it fails, this goes on
 	}
 	now := p.c.loop.Now()
 	if wait, ok := p.effort.take(effortLimit(), now); !ok {
@@ -167,7 +167,7 @@ func (p *peer) takeHeld(in *inbox, slots []int, m *wire.Mail) bool {
 		h := in.held[i]
 		in.held[i] = nil
 		p.read[i] = max(p.read[i], h.mail.Generation)
-		if !p.online {
+		if _, online := p.whereabouts(); !online {
 			p.reput(h.item) // while its writer is away, its reader keeps it alive
 		}
 	}
@@ -243,5 +243,5 @@ func (p *peer) reportPrekey(number uint64) {
 		return
 	}
 	p.cannotOpen = number
-	p.stateChanged(0, true)
+	p.stateChanged(0, asked)
 }

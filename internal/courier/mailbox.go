@@ -68,27 +68,63 @@ func (p *peer) fillBox() {
 		// Mail is put only when our own record has been read: another copy of
 		// this store may have gone further. statePut comes back here.
 		if !p.own.putting {
-			p.stateChanged(0, true)
+			p.stateChanged(0, hurried)
 		}
 		return
 	}
-	due := o.items
-	if p.online && !p.c.closing {
-		var wait time.Time
-		if due, wait = p.overdue(o.items, now); !wait.IsZero() {
-			p.at(taskBox, wait)
-		}
-		if len(due) == 0 && p.box == nil {
-			return
-		}
+	due, wait := p.boxDue(o.items, now)
+	if !wait.IsZero() {
+		p.at(taskBox, wait)
+	}
+	if len(due) == 0 && p.box == nil {
+		return
 	}
 	if p.box == nil {
 		p.box = new(box)
 	}
 	b := p.box
 	b.release(o.sequence, o.base, len(o.items))
-	b.layout(p.c, o.items, len(due), o.to.Number)
+	b.layout(p.c, o.items, len(due), p.resealFor(o.to.Number, now))
 	p.putSlots(o, now)
+}
+
+// resealFor gives the prekey that the slots are to be sealed to: the one given,
+// or 0 for those that they are sealed to, while the peer changes it faster than
+// its effort pays for.
+func (p *peer) resealFor(prekey uint64, now time.Time) uint64 {
+	n := 0
+	for i := range p.box.slots {
+		if s := &p.box.slots[i]; s.last != 0 && s.body != nil && s.prekey != prekey {
+			n++
+		}
+	}
+	if n == 0 {
+		return prekey
+	}
+	wait, ok := p.effort.takeAll(effortLimit(), now, n)
+	if !ok {
+		p.c.count("effort.held")
+		p.at(taskBox, now.Add(wait))
+		return 0
+	}
+	return prekey
+}
+
+// boxDue gives the items that the mailbox should hold, and when to look again
+// whether it should hold more.
+func (p *peer) boxDue(items []Outgoing, now time.Time) ([]Outgoing, time.Time) {
+	switch {
+	case p.c.closing:
+	case p.linked():
+		return nil, time.Time{}
+	case p.online:
+		return p.overdue(items, now)
+	case p.link != nil:
+		if from := p.link.mailboxFrom(); from.After(now) {
+			return nil, from
+		}
+	}
+	return items, time.Time{}
 }
 
 // overdue gives the items that an online peer should have had directly by now,
@@ -122,8 +158,9 @@ func (b *box) release(seq wire.Sequence, base uint64, pending int) {
 	b.sequence = seq
 }
 
-// layout marks the slots whose content has changed, and finds places for as
-// many of the first n items as have none: they stay in order, whatever waits.
+// layout marks the slots whose content has changed, or that are sealed to another
+// prekey (0: any will do), and finds places for as many of the first n items as
+// have none: they stay in order, whatever waits.
 func (b *box) layout(c *Courier, items []Outgoing, n int, prekey uint64) {
 	if len(items) == 0 {
 		return
@@ -139,7 +176,7 @@ func (b *box) layout(c *Courier, items []Outgoing, n int, prekey uint64) {
 		if s.parts != 0 && content[0].Skip {
 			b.skipSet(s.set)
 		}
-		if s.last != 0 && (s.body == nil || s.prekey != prekey || s.skips != skips(content)) {
+		if s.last != 0 && (s.body == nil || prekey != 0 && s.prekey != prekey || s.skips != skips(content)) {
 			s.changed = true
 		}
 	}
@@ -347,9 +384,9 @@ func (p *peer) boxSettled() {
 	case p.own.finish != nil:
 		p.own.finish()
 	case unannounced && p.own.putting:
-		p.own.dirty, p.own.urgent = true, true
+		p.own.dirty, p.own.haste = true, hurried
 	case unannounced:
-		p.stateChanged(0, true)
+		p.stateChanged(0, hurried)
 	}
 }
 

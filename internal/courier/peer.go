@@ -23,6 +23,7 @@ const (
 	taskInbox               // read the peer's mail slots
 	taskHello               // exchange, or probe endpoints
 	taskDirect              // send state, profile, receipt or mail directly
+	taskLink                // send them over the link
 	tasks
 )
 
@@ -50,6 +51,8 @@ type peer struct {
 	own       own        // state.go
 	profile   ownProfile // profile.go
 	presence             // hello.go
+	link      *link      // link.go; nil: there is none
+	offer     *offer     // offer.go; nil: none is open
 	direct    *direct    // direct.go; nil: nothing under way
 	box       *box       // mailbox.go; nil: no mail of ours waits
 	inbox     *inbox     // inbox.go; nil: all was read
@@ -61,6 +64,7 @@ type peer struct {
 	answered       time.Time
 	effort         bucket // what the peer has made us do
 	inbound        bucket // envelopes of the peer
+	records        bucket // what comes over its link
 }
 
 func newPeer(c *Courier, id crypto.ID) (*peer, error) {
@@ -104,10 +108,11 @@ func (p *peer) setMode(m Mode) {
 	}
 	if !p.present() {
 		p.offline()
+		p.unlink()
 		p.clear(taskHello)
 	}
 	if m.Publish && !was.Publish {
-		p.stateChanged(0, true)
+		p.stateChanged(0, hurried)
 	}
 	if p.present() && was.Poll == PollNone {
 		p.probe()
@@ -278,6 +283,8 @@ func (p *peer) run() {
 			p.greet()
 		case taskDirect:
 			p.sendDirect()
+		case taskLink:
+			p.sendLink()
 		case tasks: // their number
 		}
 	}

@@ -136,7 +136,16 @@ func (p *peer) walk() {
 	if r.every == 0 || p.looking.walking || !p.c.isReady || p.c.closing {
 		return
 	}
-	p.tidy(p.c.loop.Now())
+	now := p.c.loop.Now()
+	suspect := p.mode.Poll == PollSuspect // which links that come and go make of themselves
+	if suspect {
+		if wait, ok := p.effort.take(effortLimit(), now); !ok {
+			p.c.count("effort.held")
+			p.after(taskWalk, wait)
+			return
+		}
+	}
+	p.tidy(now)
 	weeks := p.readWeeks(p.looking.walked.IsZero())
 	p.looking.walking = true
 	begin := func() {
@@ -154,12 +163,13 @@ func (p *peer) walk() {
 			p.after(taskWalk, p.c.jitter(r.walk))
 		})
 	}
-	if p.mode.Poll == PollSuspect || p.mode.Poll == PollPending && p.looking.walked.IsZero() {
-		p.c.budget.spend(costWalk * len(weeks)) // somebody waits for it
+	cost := costWalk * len(weeks)
+	if suspect && p.c.hurry(cost) || p.mode.Poll == PollPending && p.looking.walked.IsZero() {
+		p.c.budget.spend(cost) // somebody waits for it
 		begin()
 		return
 	}
-	p.c.budget.run(classWalk, costWalk*len(weeks), begin)
+	p.c.budget.run(classWalk, cost, begin)
 }
 
 // readWeeks are the weeks under whose keys the peer's slots may stand: this one,
@@ -236,7 +246,7 @@ func (p *peer) foundState(week crypto.Epoch, i Item) bool {
 // while its writer is away.
 func (p *peer) keepAlive(i Item) {
 	now := p.c.loop.Now()
-	if i.Value == nil || p.online || p.c.closing || now.Sub(p.looking.reput) < reputEvery {
+	if _, online := p.whereabouts(); i.Value == nil || online || p.c.closing || now.Sub(p.looking.reput) < reputEvery {
 		return
 	}
 	p.looking.reput = now

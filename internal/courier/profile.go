@@ -26,9 +26,7 @@ func (p *peer) profileChanged() {
 	if p.c.profile == nil || p.c.closing || !p.present() {
 		return
 	}
-	if p.online {
-		p.soon(taskDirect)
-	}
+	p.tellSoon()
 	if p.c.isReady {
 		p.soon(taskProfile)
 	}
@@ -44,13 +42,11 @@ func (p *peer) signProfile() []byte {
 	return p.sign(signProfile, o.Incarnation, o.Version, wire.AppendProfile(nil, o))
 }
 
-// sendProfile sends our profile to a peer that is online, once a run.
-func (p *peer) sendProfile() {
+// profileDue reports whether a peer that is online lacks our profile: it is sent
+// once a run and link.
+func (p *peer) profileDue() bool {
 	o := p.c.profile
-	if o != nil && p.profile.sent < o.Version && p.befriended() {
-		p.profile.sent = o.Version
-		p.sendTo(p.best(), wire.KindProfile, p.signProfile())
-	}
+	return o != nil && p.profile.sent < o.Version && p.befriended()
 }
 
 // putProfile puts our profile, when the budget allows, and reads the peer's.
@@ -139,7 +135,7 @@ func (p *peer) readProfile() {
 						return
 					}
 					if body := p.openSlot(crypto.In, w, saltProfile, wire.KindProfile, i); body != nil {
-						p.acceptProfile(body)
+						p.acceptProfile(body, ViaDHT)
 					}
 				}, func(Health) {
 					if open--; open > 0 || p.stopped || p.c.closed {
@@ -157,7 +153,7 @@ func (p *peer) readProfile() {
 }
 
 // acceptProfile takes a profile of the peer.
-func (p *peer) acceptProfile(body []byte) {
+func (p *peer) acceptProfile(body []byte, via Via) {
 	c := p.c
 	sig, record, err := wire.ParseSigned(body)
 	if err != nil {
@@ -174,7 +170,7 @@ func (p *peer) acceptProfile(body []byte) {
 			c.count("drop.replay.profile")
 		}
 		return
-	case !p.verify(signProfile, r.Incarnation, r.Version, sig, record):
+	case !p.admit(via), !p.verify(signProfile, r.Incarnation, r.Version, sig, record):
 		return
 	}
 	p.profileRead = r.Version

@@ -42,7 +42,7 @@ func (p *peer) ready() {
 		p.own.dirty = true
 		if p.present() {
 			if _, _, items := p.c.handler.Pending(p.id); len(items) > 0 {
-				p.own.urgent = true
+				p.own.haste = hurried
 			}
 		}
 		p.putState()
@@ -69,6 +69,7 @@ func (c *Courier) Shutdown(done func()) {
 	now := c.loop.Now()
 	var last []*peer
 	for _, p := range c.bySeen() {
+		_, online := p.whereabouts()
 		if p.online {
 			for _, e := range p.endpoints {
 				if e.trusted(now) {
@@ -79,7 +80,7 @@ func (c *Courier) Shutdown(done func()) {
 		if !p.mode.Publish || !c.isReady || c.twins.yielded {
 			continue
 		}
-		if p.own.dirty || p.own.putting || p.online || now.Sub(p.seen) < recent || p.mailWaits() {
+		if p.own.dirty || p.own.putting || online || now.Sub(p.seen) < recent || p.mailWaits() {
 			last = append(last, p)
 		}
 	}
@@ -88,6 +89,10 @@ func (c *Courier) Shutdown(done func()) {
 	c.budget.stop()
 	for _, p := range c.peers {
 		p.due = [tasks]time.Time{}
+		if l := p.link; l != nil {
+			l.add(wire.KindState, p.signAssembled()) // says goodbye
+			p.flush(l)
+		}
 	}
 	open := 1
 	var next func()

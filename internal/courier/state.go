@@ -25,32 +25,48 @@ const (
 	fewestCopies = 3
 )
 
+// haste is how a put of our state is to be done.
+type haste uint8
+
+const (
+	inLine  haste = iota // as the budget allows
+	asked                // by the peer's doing, ahead of the line within what all peers have for that
+	hurried              // by our own doing, ahead of the line
+)
+
 // own is where the put of our state to one peer stands.
 type own struct {
 	dirty   bool // something has changed since the last put was assembled
-	urgent  bool // and somebody waits for it
+	haste   haste
 	queued  bool // a put waits in the budget
 	putting bool
 	put     bool  // our own record was read and written in this run
 	floor   int64 // highest seq known to stand under the key
 	tries   int   // puts in a row that were not complete
 	last    time.Time
-	sent    bool   // the newest state has gone out directly
+	sent    bool   // the newest state has gone out, by link or directly
+	offered []byte // the offer in the last put; nil: none
 	finish  func() // while closing: what is done once the mailbox is settled
 }
 
-// stateChanged has our state put after d. Urgent is what concerns this peer
+// stateChanged has our state put after d. In haste is what concerns this peer
 // alone; what concerns everybody waits for the budget.
-func (p *peer) stateChanged(d time.Duration, urgent bool) {
+func (p *peer) stateChanged(d time.Duration, h haste) {
 	if p.c.closing {
 		return
 	}
-	p.own.dirty = true
-	p.own.urgent = p.own.urgent || urgent
-	p.own.sent = false
-	if p.online {
-		p.soon(taskDirect)
+	if p.linked() {
+		h = inLine // the link tells it sooner than any put
 	}
+	p.own.dirty = true
+	p.own.haste = max(p.own.haste, h)
+	p.own.sent = false
+	p.tellSoon()
+	p.putSoon(d)
+}
+
+// putSoon has our state put after d, if it is to be put at all.
+func (p *peer) putSoon(d time.Duration) {
 	if p.mode.Publish && p.c.isReady {
 		p.after(taskState, d)
 	}
@@ -63,7 +79,11 @@ func (c *Courier) allChanged() {
 	}
 	c.announced = c.endpoints()
 	for _, p := range c.bySeen() {
-		p.stateChanged(stateDebounce, p.online)
+		h := inLine
+		if p.online {
+			h = hurried
+		}
+		p.stateChanged(stateDebounce, h)
 	}
 }
 
@@ -72,23 +92,27 @@ func (p *peer) putState() {
 	if !p.mode.Publish || !p.c.isReady || p.own.putting || p.c.mute() {
 		return // one that is under way goes on with what is dirty
 	}
-	if p.own.urgent {
+	if p.own.haste > inLine {
 		if wait, ok := p.effort.take(effortLimit(), p.c.loop.Now()); !ok {
 			p.c.count("effort.held")
 			p.after(taskState, wait)
 			return
 		}
-		p.c.budget.spend(costPut)
-		p.putStateNow(nil)
-		return
+		if p.own.haste == hurried || p.c.hurry(costPut) {
+			p.c.budget.spend(costPut)
+			p.putStateNow(nil)
+			return
+		}
 	}
 	if p.own.queued {
 		return
 	}
 	p.own.queued = true
+	last := p.own.last
 	p.c.budget.run(classWalk, costPut, func() {
 		p.own.queued = false
-		if !p.stopped && p.mode.Publish && !p.own.putting && !p.c.mute() {
+		done := p.own.last != last && !p.own.dirty // ahead of the line
+		if !done && !p.stopped && p.mode.Publish && !p.own.putting && !p.c.mute() {
 			p.putStateNow(nil)
 		}
 	})
@@ -99,16 +123,17 @@ func (p *peer) putState() {
 func (p *peer) putStateNow(done func()) {
 	now := p.c.loop.Now()
 	s := p.assemble()
-	body := p.sign(signState, s.Incarnation, s.Version, wire.AppendState(nil, s))
+	body := p.signedState(s)
 	week := crypto.Week(now)
 	key, value := p.sealSlot(week, saltState, wire.KindState, body)
 	seq := max(int64(s.Version), p.own.floor+1)
 
 	again := p.own.tries > 0 || now.Sub(p.own.last) >= republishMin
-	p.own.dirty, p.own.urgent = false, false
+	p.own.dirty, p.own.haste = false, inLine
 	p.own.putting = true
 	p.own.floor = seq
 	p.own.last = now
+	p.own.offered = s.Offer
 	put := Put{
 		Key: key, Salt: saltState, Value: value, Seq: seq,
 		Direct: !again,
@@ -129,6 +154,14 @@ func (p *peer) putStateNow(done func()) {
 	})
 }
 
+// signedState gives the body of a state record.
+func (p *peer) signedState(s *wire.State) []byte {
+	return p.sign(signState, s.Incarnation, s.Version, wire.AppendState(nil, s))
+}
+
+// signAssembled makes our state record to the peer, signed.
+func (p *peer) signAssembled() []byte { return p.signedState(p.assemble()) }
+
 // assemble makes our state record to the peer.
 func (p *peer) assemble() *wire.State {
 	c := p.c
@@ -138,13 +171,16 @@ func (p *peer) assemble() *wire.State {
 	s.Time = c.loop.Now().UnixMilli()
 	s.Format = wire.Format
 	s.Start = c.start
-	s.Prekey, s.CannotOpen, s.Endpoints, s.Window = wire.Prekey{}, 0, nil, nil
+	s.Prekey, s.CannotOpen, s.Endpoints, s.Window, s.Offer = wire.Prekey{}, 0, nil, nil, nil
 	if s.Relation == wire.RelationFriend || s.Relation == wire.RelationNone {
 		// Whom we refused or removed is told that and no more.
 		s.Prekey = c.prekeys.Current()
 		s.CannotOpen = p.cannotOpen
 		s.Endpoints = c.endpoints()
 		s.Window = p.box.window()
+		if p.offer != nil && !c.closing {
+			s.Offer = p.offer.bytes
+		}
 	}
 	if c.closing {
 		s.Presence = wire.PresenceOffline
@@ -172,7 +208,7 @@ func (p *peer) statePut(s *wire.State, r PutResult) {
 		p.own.dirty = true
 	}
 	switch {
-	case p.own.dirty && complete && p.own.urgent:
+	case p.own.dirty && complete && p.own.haste > inLine:
 		p.soon(taskState)
 	case p.own.dirty && complete:
 		p.after(taskState, stateDebounce)
@@ -228,8 +264,8 @@ func backoff(tries int, first, limit time.Duration) time.Duration {
 // node may sit.
 func (p *peer) notCopies() []netip.AddrPort {
 	list := p.claimed()
-	if p.online {
-		list = append(list, p.best())
+	if at, online := p.whereabouts(); online {
+		list = append(list, at)
 	}
 	return list
 }
@@ -253,7 +289,7 @@ func (p *peer) acceptState(body []byte, via Via) bool {
 		}
 		return s.Version == p.theirs.Version
 	}
-	if !p.verify(signState, s.Incarnation, s.Version, sig, record) {
+	if !p.admit(via) || !p.verify(signState, s.Incarnation, s.Version, sig, record) {
 		return false
 	}
 	p.takeState(s, via)
@@ -287,6 +323,9 @@ func (p *peer) takeState(s *wire.State, via Via) {
 	if old == nil || old.Prekey.Number != s.Prekey.Number {
 		p.mailChanged() // seal anew
 	}
+	if l := p.link; l != nil && s.CannotOpen != s.Prekey.Number && l.sealedTo(s.CannotOpen) {
+		p.again(l)
+	}
 	p.noteWindow(s.Window)
 	p.noteProfile(s.Profile)
 	c.handler.OnState(p.id, s)
@@ -298,6 +337,6 @@ func (p *peer) answerAgain() {
 	now := p.c.loop.Now()
 	if p.mode.Publish && now.Sub(p.answered) >= time.Minute {
 		p.answered = now
-		p.stateChanged(stateDebounce, true)
+		p.stateChanged(stateDebounce, asked)
 	}
 }

@@ -54,6 +54,26 @@ func TestStateNowIsPutAtOnceAndAgainIfChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// What waits in line is not put again when it was put ahead of the line.
+func TestAPutAheadOfTheLineIsDoneOnce(t *testing.T) {
+	w, a, b := alone(t)
+	from := len(w.dht.puts)
+	a.do(func() {
+		a.c.budget.spend(2 * budgetBurst)
+		a.c.PresenceChanged()
+	})
+	w.run(5 * time.Second)
+	a.do(func() { a.c.StateNow(b.id) })
+	w.run(5 * time.Second)
+	if n := len(w.dht.puts) - from; n != 1 {
+		t.Errorf("%d puts, want the one ahead of the line", n)
+	}
+	w.run(5 * time.Minute)
+	if n := len(w.dht.puts) - from; n != 1 {
+		t.Errorf("%d puts, want no other when its turn comes", n)
+	}
+}
+
 func TestStateIsRepublished(t *testing.T) {
 	w, a, _ := alone(t)
 	from := len(w.dht.puts)

@@ -121,7 +121,7 @@ func (t *twins) see(p *peer, s *wire.State, seq int64) {
 		// Put once more, which shows ourselves to a twin, and go on looking for
 		// as long as a living one may take to put again.
 		p.after(taskState, time.Second)
-		p.own.dirty, p.own.urgent = true, true
+		p.own.dirty, p.own.haste = true, hurried
 		t.watch(p, now.Add(twinWatch))
 	case p == first.peer && s.Version > first.version && s.Time > first.since.UnixMilli() && seq > first.above:
 		t.told = true

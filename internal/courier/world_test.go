@@ -146,6 +146,8 @@ type node struct {
 	twins          []Twin
 	skew           []time.Duration
 	newer          []uint8
+	cables         map[crypto.ID]*cable
+	refill         func() // gives numbers to more mail
 	requests       []*wire.Request
 	requestsStored []crypto.ID
 	full           bool // takes no mail
@@ -202,6 +204,7 @@ func (w *world) nodeAt(name string, addr netip.AddrPort, id *crypto.Identity) *n
 		states:   make(map[crypto.ID][]*wire.State),
 		profiles: make(map[crypto.ID]*wire.Profile),
 		online:   make(map[crypto.ID]bool),
+		cables:   make(map[crypto.ID]*cable),
 		presence: wire.PresenceOnline,
 	}
 	n.rotate()
@@ -223,7 +226,7 @@ func (n *node) start() {
 	n.do(func() {
 		c, err := New(Config{
 			Identity: n.identity, Incarnation: n.inc, Loop: n, Rows: n, Slots: slotsOf{n}, Datagrams: n, Prekeys: n, Handler: n,
-			Quiet: n.quiet, Random: rand.New(rand.NewPCG(n.w.random.Uint64(), 7)),
+			Links: linksOf{n}, Quiet: n.quiet, Random: rand.New(rand.NewPCG(n.w.random.Uint64(), 7)),
 		})
 		if err != nil {
 			n.w.t.Fatalf("%s: New: %v", n.name, err)
@@ -496,14 +499,15 @@ func (n *node) OnProfile(from crypto.ID, p *wire.Profile) { n.profiles[from] = p
 
 func (n *node) OnMail(from crypto.ID, m *wire.Mail, via Via) bool {
 	f := n.friends[from]
-	if n.full {
-		return false
-	}
-	if f.theirs != m.Sequence {
+	if f.early == nil || f.theirs != m.Sequence {
 		f.theirs, f.mark, f.skipped, f.early = m.Sequence, 0, nil, make(map[uint64]*wire.Mail)
 	}
+	if n.full {
+		n.c.ReceiptChanged(from, via) // as the delivery does: what was not taken is answered too
+		return false
+	}
 	if m.Base > f.mark+1 {
-		f.mark = m.Base - 1
+		f.mark, f.skipped = m.Base-1, nil
 	}
 	n.c.ReceiptChanged(from, via)
 	if m.First > f.mark+1 && len(f.early) < 1000 {
@@ -545,6 +549,9 @@ func (n *node) OnReceipt(from crypto.ID, bond uint64, r *wire.Receipt) {
 		cut++
 	}
 	f.out = f.out[cut:]
+	if n.refill != nil {
+		n.refill()
+	}
 	if cut > 0 {
 		n.c.MailChanged(from)
 	}

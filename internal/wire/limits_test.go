@@ -428,6 +428,8 @@ func TestRoom(t *testing.T) {
 		{"items in a slot", MaxSlotItems, 674},
 		{"body in a slot", MaxSlotBody, 645},
 		{"bytes of a part", MaxPartBytes, 663},
+		{"record over a link", MaxLinkRecord, 131_072},
+		{"items over a link", MaxLinkItems, 130_888},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %d bytes, the specification says %d", c.name, c.got, c.want)

@@ -138,7 +138,10 @@ func records() []codec {
 			sample{"usual", &mailBody{1700000000000, []byte("sealed")}}),
 		byValue("linkrecord",
 			func(dst []byte, x linkRecord) []byte { return AppendLinkRecord(dst, x.kind, x.body) },
-			func(b []byte) (linkRecord, error) { k, body, err := ParseLinkRecord(b); return linkRecord{k, body}, err },
+			func(b []byte) (linkRecord, error) {
+				k, body, err := ParseLinkRecord(b)
+				return linkRecord{k, body}, err
+			},
 			sample{"empty", &linkRecord{KindState, []byte{}}},
 			sample{"usual", &linkRecord{KindMail, []byte("body")}}),
 	}
