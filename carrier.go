@@ -1,7 +1,7 @@
 // Package carrier talks to people instead of addresses. A Node has a key as its
 // identity, finds its friends through the BitTorrent Mainline DHT with no server
-// and no account, and exchanges messages with them, also when the two are never
-// online together.
+// and no account, exchanges messages with them, also when the two are never
+// online together, and opens sessions to them through NATs.
 //
 // A whole program:
 //
@@ -42,12 +42,26 @@
 //
 // # Messages
 //
-// Send returns when the message is durable in the outbox. It then travels
-// straight by UDP when the friend is online, else sealed through the DHT, in
-// order per friend, and is stored exactly once; the program is handed it at
-// least once, with the same ID after a crash. Messages of up to about 5 KB in
+// Send returns when the message is durable in the outbox. It then travels over
+// the link or straight by UDP when the friend is online, else sealed through the
+// DHT, in order per friend, and is stored exactly once; the program is handed it
+// at least once, with the same ID after a crash. Messages of up to about 5 KB in
 // total wait in the DHT while both are apart; larger ones wait in the outbox
 // and Message.State says so.
+//
+// # Sessions and streams
+//
+// To each friend who is online a node keeps one link: UDP, through NATs by ICE,
+// under keys of its own. It is made by itself and survives changes of address;
+// Friend.Path says which way it takes. On it programs open sessions with a
+// service of the friend's, and in them streams: reliable ones that are a net.Conn,
+// and datagrams.
+//
+//	listener, err := node.Listen("http", nil) // a net.Listener, for friends only
+//	conn, err := friend.Dial(ctx, "http")     // a net.Conn
+//
+// ListenSessions and NewSession give more: metadata, acceptance or refusal of each
+// session with a reason, several streams, datagram streams.
 //
 // # Events
 //

@@ -89,6 +89,7 @@ type engine struct {
 	friendsDue bool                   // it was, or is new
 	prekeys    *prekeys
 	closing    bool      // Shutdown was called
+	joined     time.Time // when the DHT first answered
 	connected  bool      // the DHT answers
 	answered   time.Time // when it last did
 	failed     error     // why the store can no longer be trusted

@@ -36,7 +36,7 @@ func (s slots) Put(p courier.Put, done func(courier.PutResult)) {
 			put.Seen = func(item dht.Item) { s.e.post(func() { p.Seen(fromItem(item)) }) }
 		}
 		result, err := s.e.dht.Put(ctx, put)
-		return func() { done(fromPut(result, err)) }, result.Health, err
+		return func() { done(s.fromPut(result, err)) }, result.Health, err
 	})
 }
 
@@ -44,7 +44,7 @@ func (s slots) Put(p courier.Put, done func(courier.PutResult)) {
 func (s slots) Reput(item courier.Item, done func(courier.PutResult)) {
 	s.run("reput", func(ctx context.Context) (func(), dht.Health, error) {
 		result, err := s.e.dht.Reput(ctx, toItem(item))
-		return func() { done(fromPut(result, err)) }, result.Health, err
+		return func() { done(s.fromPut(result, err)) }, result.Health, err
 	})
 }
 
@@ -122,7 +122,9 @@ func (e *engine) join() {
 	}
 	e.post(func() {
 		e.heard(dht.Health{Answered: 1})
+		e.joined = e.Now()
 		e.courier.Ready()
+		e.links.resume()
 		e.Then(func() { close(e.ready) })
 	})
 }
@@ -174,8 +176,18 @@ const storedCopies = 8
 // hold the item and do not.
 var errFewCopies = errors.New("too few copies")
 
-func fromPut(r dht.PutResult, err error) courier.PutResult {
-	if err == nil && r.Stored < storedCopies && !r.All {
+// fewCopies are no more than what one look at a network that is barely known
+// finds.
+const fewCopies = 3
+
+// joiningFor is how long after its first answer the DHT may still know so few
+// nodes that a copy at every one of them says nothing.
+const joiningFor = 30 * time.Second
+
+// fromPut runs on the loop.
+func (s slots) fromPut(r dht.PutResult, err error) courier.PutResult {
+	joining := time.Since(s.e.joined) < joiningFor && r.Stored < fewCopies
+	if err == nil && r.Stored < storedCopies && (!r.All || joining) {
 		err = errFewCopies
 	}
 	return courier.PutResult{Asked: r.Asked, Answered: r.Answered, Stored: r.Stored, Newer: r.Newer, Err: err}

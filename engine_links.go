@@ -384,6 +384,16 @@ func (k *links) heard(from ID, s *wire.State) {
 	}
 }
 
+// resume looks at what friends said last, in an earlier run of ours: they may
+// still be there, and show an offer that we have forgotten. Loop only.
+func (k *links) resume() {
+	for _, f := range k.e.node.friends.all() {
+		if s := k.e.courier.Known(f.id); s != nil {
+			k.heard(f.id, s)
+		}
+	}
+}
+
 // connect has a link made with a friend who seems to be there, for a while.
 // Loop only.
 func (k *links) connect(id ID) {

@@ -496,6 +496,15 @@ func (c *Courier) LastSeen(id crypto.ID) time.Time {
 	return p.seen
 }
 
+// Known is the newest state record of a person that is known, from this run or
+// an earlier one; nil: none. It must not be changed.
+func (c *Courier) Known(id crypto.ID) *wire.State {
+	if p := c.peers[id]; p != nil {
+		return p.theirs
+	}
+	return nil
+}
+
 // Start is the nonce of this run.
 func (c *Courier) Start() uint64 { return c.start }
 

@@ -117,7 +117,7 @@ func (o *outRequest) placed(bucket uint32, r PutResult) {
 	if o.stopped || o.bucket != bucket {
 		return
 	}
-	if r.Stored >= fewestCopies || r.Stored > 0 && r.Stored == r.Asked {
+	if r.Stored >= fewestCopies || r.Err == nil && r.Stored > 0 && r.Stored == r.Asked {
 		o.retry = 0
 		if !o.told {
 			o.told = true
