@@ -117,8 +117,8 @@ func (s *Stream) SetWriteDeadline(t time.Time) error {
 // streamError puts an error of the session room into this package's words; what
 // a program tests for stands in it already.
 func streamError(err error) error {
-	var op *net.OpError
-	if err == nil || !errors.As(err, &op) {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
 		return err
 	}
 	if cause := sessionCause(op.Err); cause != nil {
