@@ -412,7 +412,11 @@ func TestIdentityOpenedTwice(t *testing.T) {
 		copied := &person{t: t, net: n, config: carrier.Config{Dir: t.TempDir(), Identity: exported, Net: n.Host()}}
 		copied.start()
 		newer := record(t, copied.Node)
-		time.Sleep(45 * time.Minute) // a state is put every 15, and it takes two of each
+		begun := time.Now() // a state is put every 15 minutes, and it takes two of each, more where the two cross
+		for time.Since(begun) < 90*time.Minute && (len(eventsOf[carrier.IdentityInUse](older)) == 0 || len(eventsOf[carrier.IdentityInUse](newer)) == 0) {
+			time.Sleep(time.Minute)
+		}
+		t.Logf("both were told after %v (virtual)", time.Since(begun))
 		for _, test := range []struct {
 			name   string
 			events *recorder

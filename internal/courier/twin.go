@@ -22,7 +22,9 @@ type twins struct {
 	known    []uint64 // nonces of this store's newest runs, this one included
 	suspects map[uint64]suspect
 	told     bool
-	yielded  bool // we have stopped writing
+	yielded  bool   // we have stopped writing, but for
+	answers  int    // what proves us to the twin,
+	answered uint64 // whose newest record had this version then
 }
 
 type suspect struct {
@@ -40,6 +42,9 @@ const (
 	twinEvery = 20 * time.Second
 	twinAsk   = 2
 	twinWatch = republishMax * 5 / 4
+	// twinAnswers is how often one that has yielded still puts its state above
+	// the twin's: the twin takes two records of ours for proof.
+	twinAnswers = 4
 )
 
 func (t *twins) restore(c *Courier) error {
@@ -109,8 +114,12 @@ func (p *peer) sawOwn(week crypto.Epoch, i Item) {
 func (t *twins) see(p *peer, s *wire.State, seq int64) {
 	c := p.c
 	now := c.loop.Now()
-	if t.told || now.Sub(time.UnixMilli(s.Time)).Abs() > twinWindow {
+	if now.Sub(time.UnixMilli(s.Time)).Abs() > twinWindow {
 		return // a copy of this store ran there, once
+	}
+	if t.told {
+		t.answer(p, s)
+		return
 	}
 	first, ok := t.suspects[s.Start]
 	switch {
@@ -130,9 +139,24 @@ func (t *twins) see(p *peer, s *wire.State, seq int64) {
 		if p.mode.Publish && c.isReady && !c.closing {
 			p.putStateNow(nil) // the last one, if we yield: it proves us to the twin
 		}
-		t.yielded = yield
+		t.yielded, t.answered = yield, s.Version
+		if yield {
+			t.watch(p, now.Add(twinWatch))
+		}
 		c.handler.OnTwin(Twin{Incarnation: s.Incarnation, Start: s.Start, Yield: yield})
 	}
+}
+
+// answer puts our state above a twin's to which we have yielded, so that it
+// learns of us too.
+func (t *twins) answer(p *peer, s *wire.State) {
+	c := p.c
+	if !t.yielded || t.answers == twinAnswers || s.Version <= t.answered || !p.mode.Publish || !c.isReady || c.closing || p.own.putting {
+		return
+	}
+	t.answers++
+	t.answered = s.Version
+	p.putStateNow(nil)
 }
 
 // written notes a put of our state to p that went well.
@@ -150,7 +174,8 @@ func (t *twins) written(p *peer, seq int64) {
 func (t *twins) watch(p *peer, until time.Time) {
 	c := p.c
 	c.loop.After(c.jitter(twinEvery), func() {
-		if p.stopped || t.told || c.mute() || c.loop.Now().After(until) {
+		over := t.told && (!t.yielded || t.answers == twinAnswers)
+		if p.stopped || over || c.closing || c.closed || c.loop.Now().After(until) {
 			return
 		}
 		week := crypto.Week(c.loop.Now())
