@@ -442,17 +442,19 @@ func (l datagrams) Send(sessionID, flow uint64, b []byte) error {
 func (l datagrams) Max() int          { return l.MaxDatagram() }
 func (l signals) Send(b []byte) error { return l.SendControl(controlSession, b) }
 
-// waitLink waits for a link to the friend.
+// waitLink waits for a link to the friend on which the friend is heard.
 func (e *engine) waitLink(ctx context.Context, op string, f *Friend, wait bool) (*linked, error) {
 	for {
 		info, changed := f.snapshot()
 		if info.state != FriendAccepted {
 			return nil, &Error{Op: op, What: shortID(f.id), Err: ErrNotFriend, Hint: "wait for acceptance first"}
 		}
-		if n := e.links.with(f.id); n != nil {
+		n := e.links.with(f.id)
+		suspect := n != nil && n.link.Suspect()
+		if n != nil && !suspect {
 			return n, nil
 		}
-		if !wait && !info.online {
+		if !wait && (suspect || !info.online) {
 			return nil, &Error{Op: op, What: shortID(f.id), Err: ErrOffline, Hint: "leave a message, or wait with WaitOnline"}
 		}
 		e.post(func() { e.links.connect(f.id) })

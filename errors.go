@@ -64,9 +64,9 @@ var (
 	// when we removed the friend, and by SessionRequest.Accept when the friend no
 	// longer wants the session.
 	ErrCancelled = errors.New("cancelled")
-	// ErrOffline is returned by NewSession with NoWait when there is no link to
-	// the friend.
-	ErrOffline = errors.New("no link to the friend")
+	// ErrOffline is returned by NewSession with NoWait when the friend is not
+	// there.
+	ErrOffline = errors.New("the friend is offline")
 	// ErrServiceInUse is returned by Listen and ListenSessions for a name that
 	// has a listener.
 	ErrServiceInUse = errors.New("service is in use")

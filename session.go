@@ -28,7 +28,8 @@ type SessionOptions struct {
 	// Streams is how many streams may be open at once: 256 if zero, at most
 	// 1,024. The session gets the lower limit of its two ends.
 	Streams int
-	// NoWait fails at once, with ErrOffline, when there is no link to the friend.
+	// NoWait fails at once, with ErrOffline, when the friend is not there: offline,
+	// or not heard on its link just now.
 	NoWait bool
 }
 

@@ -210,6 +210,7 @@ func TestListenerOfManyRequests(t *testing.T) {
 					t.Errorf("got %v, want a refusal or the end of ctx", err)
 				}
 			})
+			time.Sleep(time.Millisecond)
 		}
 		asking.Wait()
 		t.Logf("of 300 requests %d waited and %d were refused", waiting, refused)
@@ -289,7 +290,6 @@ func TestSessionWithNoFriend(t *testing.T) {
 				t.Errorf("%s session goes on 10 s after Remove", name)
 			}
 		}
-		time.Sleep(time.Second)
 	})
 }
 

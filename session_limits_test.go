@@ -211,6 +211,31 @@ func TestManySessions(t *testing.T) {
 	})
 }
 
+// TestManyDialsAtOnce: what is asked for at the same moment is served.
+func TestManyDialsAtOnce(t *testing.T) {
+	bubbleWithDelay(t, 5*time.Millisecond, func(t *testing.T, n *carriertest.Network) {
+		p := newPair(t, n)
+		ln, err := p.bob.Listen("echo", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go serveEcho(ln)
+		var dialling sync.WaitGroup
+		for i := range 60 {
+			dialling.Go(func() {
+				c, err := p.ab.Dial(within(t, patience), "echo")
+				if err == nil {
+					err = talkTo(c, randomBytes(1000, uint64(i)))
+				}
+				if err != nil {
+					t.Errorf("dial %d: %v", i, err)
+				}
+			})
+		}
+		dialling.Wait()
+	})
+}
+
 // TestSessionMemory: when all sessions together hold more than they may, the
 // largest is closed, with that reason.
 func TestSessionMemory(t *testing.T) {

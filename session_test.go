@@ -40,10 +40,14 @@ func (p *pair) linked(t *testing.T) {
 	})
 }
 
-// session opens a session from Alice to Bob on a service of its own name.
+// session opens a session from Alice to Bob; both ends have the limit of
+// streams of opts.
 func (p *pair) session(t *testing.T, service string, opts *carrier.SessionOptions) (a, b *carrier.Session) {
 	t.Helper()
-	l := p.listen(t, service, nil)
+	if opts == nil {
+		opts = &carrier.SessionOptions{}
+	}
+	l := p.listen(t, service, &carrier.ListenOptions{Streams: opts.Streams})
 	defer l.Close()
 	got := make(chan *carrier.Session, 1)
 	go func() {
@@ -274,6 +278,48 @@ func TestDialWaitsForTheLink(t *testing.T) {
 		go serveEcho(ln)
 		if err := <-dialled; err != nil {
 			t.Errorf("Dial of a friend who came back: %v", err)
+		}
+	})
+}
+
+// TestDialOnASuspectLink: nobody is asked over a link that may be dead. It is
+// waited for, and goes on if it lives.
+func TestDialOnASuspectLink(t *testing.T) {
+	bubbleWithDelay(t, 10*time.Millisecond, func(t *testing.T, n *carriertest.Network) {
+		p := newPair(t, n)
+		ln, err := p.bob.Listen("echo", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go serveEcho(ln)
+		first, err := p.ab.Dial(within(t, patience), "echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.bob.hole(true)
+		time.Sleep(5 * time.Second)
+		begun := time.Now()
+		if _, err := p.ab.NewSession(t.Context(), "echo", &carrier.SessionOptions{NoWait: true}); !errors.Is(err, carrier.ErrOffline) {
+			t.Errorf("NewSession with NoWait: %v, want ErrOffline", err)
+		}
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("it took %v, want it at once", took)
+		}
+		go func() {
+			time.Sleep(3 * time.Second)
+			p.bob.hole(false)
+		}()
+		again, err := p.ab.Dial(within(t, patience), "echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took < 3*time.Second || took > 10*time.Second {
+			t.Errorf("Dial took %v, want a little more than the 3 s that the friend was away", took)
+		}
+		for _, c := range []*carrier.Stream{first, again} {
+			if err := talkTo(c, []byte("still there")); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

@@ -26,9 +26,10 @@ const (
 
 // icePath is a pair whose check has been answered.
 type icePath struct {
-	relay    *relay // nil: our sockets
+	relay    *relay // ours; nil: our sockets
 	base     *muxBase
 	remote   netip.AddrPort
+	relayed  bool // by our relay or by the peer's
 	rtt      time.Duration
 	selected bool // ICE at both ends has settled on it
 }
@@ -39,8 +40,8 @@ func (p *icePath) better(q *icePath) bool {
 	switch {
 	case q == nil:
 		return true
-	case (p.relay == nil) != (q.relay == nil):
-		return p.relay == nil
+	case p.relayed != q.relayed:
+		return !p.relayed
 	}
 	return p.selected && !q.selected
 }
@@ -212,27 +213,30 @@ func (a *iceAgent) paths() (list []*icePath) {
 	if err != nil {
 		return nil // closed
 	}
-	addrs := make(map[string]netip.AddrPort, len(remotes))
+	known := make(map[string]ice.Candidate, len(remotes))
 	for _, c := range remotes {
-		if ip, err := netip.ParseAddr(c.Address()); err == nil {
-			addrs[c.ID()] = netip.AddrPortFrom(ip.Unmap(), uint16(c.Port()))
-		}
+		known[c.ID()] = c
 	}
 	selected, _ := a.agent.GetSelectedCandidatePairStats()
 	for _, s := range a.agent.GetCandidatePairsStats() {
-		remote, known := addrs[s.RemoteCandidateID]
-		if s.State != ice.CandidatePairStateSucceeded || !known {
+		remote := known[s.RemoteCandidateID]
+		if s.State != ice.CandidatePairStateSucceeded || remote == nil {
+			continue
+		}
+		ip, err := netip.ParseAddr(remote.Address())
+		if err != nil {
 			continue
 		}
 		p := &icePath{
-			remote:   remote,
+			remote:   netip.AddrPortFrom(ip.Unmap(), uint16(remote.Port())),
+			relayed:  remote.Type() == ice.CandidateTypeRelay,
 			rtt:      time.Duration(s.CurrentRoundTripTime * float64(time.Second)),
 			selected: s.LocalCandidateID == selected.LocalCandidateID && s.RemoteCandidateID == selected.RemoteCandidateID,
 		}
 		if r, relayed := a.relays[s.LocalCandidateID]; relayed {
-			p.relay, p.base = r.relay, r.base
+			p.relay, p.base, p.relayed = r.relay, r.base, true
 		} else {
-			p.base = a.mux.socket(remote.Addr())
+			p.base = a.mux.socket(ip.Unmap())
 		}
 		list = append(list, p)
 	}
@@ -249,7 +253,7 @@ func (a *iceAgent) path(base *muxBase, remote netip.AddrPort) icePath {
 	p := icePath{base: base, remote: remote}
 	for _, r := range a.relays {
 		if r.base == base {
-			p.relay = r.relay
+			p.relay, p.relayed = r.relay, true
 		}
 	}
 	return p

@@ -26,17 +26,21 @@ type established struct {
 	exporter []byte  // 32 bytes "EXPORTER-carrier-link"; new links only
 	conduit  conduit // nil: the node's sockets; else the relay
 	remote   netip.AddrPort
+	relayed  bool          // by our relay, or by the peer's
 	rtt      time.Duration // of a check, or 0: unknown
 	// paths are those that ICE prefers to the one before, until close; then it is closed. Only the newest waits.
 	// Only the end that controls ICE is told: the other follows what comes from there.
 	paths <-chan foundPath
-	close func() // frees agent and DTLS without an alert to the peer; returns when they have gone
+	// close frees agent and DTLS without an alert to the peer, and returns when they have gone; the last of pion's
+	// goroutines may be about to return. It may be called again.
+	close func()
 }
 
 // foundPath is a path that ICE proposes.
 type foundPath struct {
 	conduit conduit // nil: the node's sockets
 	remote  netip.AddrPort
+	relayed bool // by our relay, or by the peer's
 }
 
 // attempt is what runs for one spec.
@@ -188,7 +192,7 @@ func (a *attempt) propose(p *icePath) {
 
 // found is the path as it is proposed.
 func (p *icePath) found() foundPath {
-	f := foundPath{remote: p.remote}
+	f := foundPath{remote: p.remote, relayed: p.relayed}
 	if p.relay != nil { // a nil relay is not a nil conduit
 		f.conduit = p.relay
 	}
@@ -197,7 +201,7 @@ func (p *icePath) found() foundPath {
 
 func (p *icePath) established() *established {
 	f := p.found()
-	return &established{conduit: f.conduit, remote: f.remote, rtt: p.rtt}
+	return &established{conduit: f.conduit, remote: f.remote, relayed: f.relayed, rtt: p.rtt}
 }
 
 // close ends all that runs for the attempt.

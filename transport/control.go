@@ -74,38 +74,44 @@ func (c *control) pump() {
 	c.out = c.out[n:]
 }
 
-// take reads the messages that have come whole.
-func (c *control) take() (messages []message, err error) {
-	for c.ready {
+// take reads messages that have come whole: all of them, or as many as one round
+// takes, and then more is true.
+func (c *control) take() (messages []message, more bool, err error) {
+	bytes, rest := 0, c.in
+	for {
+		m, after, ok, err := parseMessage(rest)
+		if err != nil {
+			c.in, c.ready = nil, false
+			return messages, false, err
+		}
+		if ok {
+			rest, bytes, messages = after, bytes+len(m.body), append(messages, m)
+			if len(messages) == maxNews || bytes >= maxNewsBytes {
+				more = true
+				break
+			}
+			continue
+		}
+		if !c.ready {
+			break
+		}
+		c.in = append(c.in[:0], rest...)
 		at := len(c.in)
 		c.in = append(c.in, make([]byte, controlRead)...)
 		n, err := c.lane.Read(c.in[at:])
 		c.in = c.in[:at+n]
-		if err != nil {
-			c.ready = false
-			if errors.Is(err, io.EOF) {
-				return messages, fmt.Errorf("%w: the control lane has ended", errControlMessage)
-			}
-			return messages, nil // the link has ended, and says why itself
-		}
-		c.ready = n > 0
-		for {
-			m, rest, ok, err := parseMessage(c.in)
-			if err != nil {
-				c.ready = false
-				return messages, err
-			}
-			if !ok {
-				break
-			}
-			messages = append(messages, m)
-			c.in = append(c.in[:0], rest...)
-		}
+		rest, c.ready = c.in, n > 0 && err == nil
+		if errors.Is(err, io.EOF) {
+			return messages, false, fmt.Errorf("%w: the control lane has ended", errControlMessage)
+		} // any other error is the link's, which says why itself
 	}
-	if len(c.in) == 0 {
+	switch {
+	case len(rest) == 0:
 		c.in = nil // nothing is held by an idle link
+	case len(rest) < len(c.in):
+		c.in = append(c.in[:0], rest...)
 	}
-	return messages, nil
+	return messages, more, nil
 }
 
 // parseMessage takes one message off the front of b; ok is false while it is

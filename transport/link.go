@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,9 +57,6 @@ const (
 	confirmFor = 20 * time.Second
 	// linger is how long a closed link answers what still comes with CLOSE.
 	linger = 400 * time.Millisecond
-	// spareIDs is how many connection IDs of the peer's coming paths are known
-	// ahead of the highest one seen.
-	spareIDs = 4
 )
 
 // Link is the secure connection to one friend. It outlives the attempt that
@@ -67,8 +65,8 @@ const (
 //
 // The socket's reader opens packets and steps the machine; the link's one
 // goroutine, run, sends, keeps the time and calls the handler, all without
-// the mutex. Lock order: Link.mu before the transport's mutexes; the
-// handler is called with neither.
+// the mutex. Lock order: Transport.mu, Link.mu, Transport.idsMu; the handler is
+// called with none of them.
 type Link struct {
 	peer    crypto.ID
 	lower   bool
@@ -83,28 +81,31 @@ type Link struct {
 	stopped chan struct{} // closed when run has returned
 	known   bool          // to the handler; of run alone
 
-	mu        sync.Mutex
-	keys      *linkKeys
-	machine   *reliable.Machine
-	paths     *pathTable
-	live      liveness
-	pn        uint64
-	ids       uint32 // connection IDs registered: indexes below it
-	confirm   confirmation
-	lanes     map[uint64]*Lane
-	flushing  map[*Lane]struct{}
-	opened    []*Lane // by the peer, not yet handed on
-	control   control
-	datagrams bool // some wait for the handler
-	told      bool // of its end
-	changed   bool // path or suspicion, not yet told
-	canOpen   chan struct{}
-	moved     chan struct{} // closed, and made anew, when the current path changes
-	closing   bool          // CLOSE goes out; err is set
-	closeAt   time.Duration // when a closing link is forgotten
-	err       error
-	drops     map[string]uint64
-	sends     []send // of the present round
+	mu         sync.Mutex
+	keys       *linkKeys
+	machine    *reliable.Machine
+	paths      *pathTable
+	relays     []netip.AddrPort // of the peer
+	live       liveness
+	pn         uint64
+	ids        uint32 // connection IDs registered: indexes below it
+	confirm    confirmation
+	lanes      map[uint64]*Lane
+	flushing   map[*Lane]struct{}
+	opened     []*Lane // by the peer, not yet handed on
+	control    control
+	datagrams  bool // some wait for the handler
+	proven     bool // the peer has acknowledged data: it has confirmed the keys too
+	told       bool // of its end,
+	toldProven bool // and that it is proven
+	changed    bool // path or suspicion, not yet told
+	canOpen    chan struct{}
+	moved      chan struct{} // closed, and made anew, when the current path changes
+	closing    bool          // CLOSE goes out; err is set
+	closeAt    time.Duration // when a closing link is forgotten
+	err        error
+	drops      map[string]uint64
+	sends      []send // of the present round
 }
 
 // linkOrder tells which of two links to the same friend is the newer one, the
@@ -123,6 +124,7 @@ type linkEnv struct {
 	register   func(l *Link, first, n uint32) // connection IDs of these indexes are the link's
 	unregister func(l *Link, n uint32)
 	up         func(l *Link)            // it is confirmed
+	proven     func(l *Link)            // the peer has confirmed it too
 	changed    func(l *Link)            // its path, or whether it is suspect
 	down       func(l *Link, err error) // it has ended; run goes on for a moment
 	stopped    func(l *Link)            // run is over
@@ -146,6 +148,7 @@ type linkConfig struct {
 	remote  netip.AddrPort
 	rtt     time.Duration
 	machine reliable.Config
+	relays  []netip.AddrPort
 }
 
 // newLink makes a link that is not confirmed yet, and its goroutine.
@@ -153,7 +156,7 @@ func newLink(env linkEnv, c linkConfig) *Link {
 	l := &Link{
 		peer: c.peer, lower: c.lower, id: c.id, order: c.order, master: c.master, env: env,
 		epoch: time.Now(), wake: make(chan struct{}, 1), up: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}),
-		keys: c.keys, paths: newPathTable(c.keys.outID, c.conduit, c.remote), live: newLiveness(0),
+		keys: c.keys, relays: c.relays, paths: newPathTable(c.lower, c.keys.outID, c.conduit, c.remote), live: newLiveness(),
 		lanes: map[uint64]*Lane{}, flushing: map[*Lane]struct{}{}, canOpen: make(chan struct{}), moved: make(chan struct{}),
 		closeAt: noTime, drops: map[string]uint64{},
 	}
@@ -162,7 +165,9 @@ func newLink(env linkEnv, c linkConfig) *Link {
 	l.machine = reliable.New(0, m)
 	l.confirm.begin()
 	l.control.lane = l.machine.Control()
-	l.register()
+	l.mu.Lock()
+	l.register() // from now on packets come
+	l.mu.Unlock()
 	go l.run()
 	return l
 }
@@ -194,7 +199,30 @@ func (l *Link) Path() Path {
 	if l.err != nil {
 		return Path{}
 	}
-	return Path{Kind: kindOf(p.conduit, p.remote), Local: p.conduit.local(p.remote), Remote: p.remote, RTT: l.machine.RTT()}
+	return Path{Kind: l.kind(), Local: p.conduit.local(p.remote), Remote: p.remote, RTT: l.machine.RTT()}
+}
+
+// kind is that of the current path. Under mu.
+func (l *Link) kind() PathKind {
+	p := l.paths.current
+	if slices.Contains(l.relays, p.remote) {
+		return PathRelay
+	}
+	return kindOf(p.conduit, p.remote)
+}
+
+// relayed reports whether packets go by a relay.
+func (l *Link) relayed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil && l.kind() == PathRelay
+}
+
+// setRelays says at which addresses the peer is reached by relays of its own.
+func (l *Link) setRelays(addrs []netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.relays = addrs
 }
 
 // Suspect reports whether the peer has not been heard for longer than it
@@ -293,8 +321,7 @@ func (l *Link) wakeIfDue() {
 
 // register makes the peer's coming connection IDs known. Under mu.
 func (l *Link) register() {
-	want := l.paths.maxIn + 1 + spareIDs
-	if want > l.ids {
+	if want := l.paths.ids.known(); want > l.ids {
 		l.env.register(l, l.ids, want-l.ids)
 		l.ids = want
 	}
@@ -316,9 +343,13 @@ func (l *Link) receive(b []byte, c conduit, from netip.AddrPort, index uint32) {
 		l.changed = true
 		l.rouse()
 	}
-	p := l.paths.received(now, c, from, index, pn, size)
+	confirms, probes := kindsOf(plain)
+	p, moved := l.paths.received(now, l.machine.RTT(), inbound{c, from, index, pn, size, confirms || probes})
+	if moved {
+		l.pathChanged(now)
+	}
 	l.register()
-	if len(plain) > 0 && (plain[0] == byte(wire.FrameAsk) || plain[0] == byte(wire.FrameAnswer)) {
+	if confirms {
 		l.confirmed(plain)
 		return
 	}
@@ -334,20 +365,48 @@ func (l *Link) receive(b []byte, c conduit, from netip.AddrPort, index uint32) {
 	}
 	if pn, ok := l.machine.LargestAcked(); ok {
 		l.keys.acked(pn)
+		if !l.proven {
+			l.proven = true
+			l.rouse()
+		}
 	}
 	if found.HasChallenge {
-		l.paths.challenged(p, found.Challenge)
+		if l.paths.challenged(p, found.Challenge, size) {
+			l.machine.Ping() // RFC 9000 section 9.3.3
+		}
 		l.rouse()
 	}
 	if found.HasResponse && l.paths.responded(now, found.Response) {
-		l.machine.PathChanged(now, l.paths.current.rtt, 0)
-		l.changed = true
-		close(l.moved)
-		l.moved = make(chan struct{})
-		l.rouse()
+		l.pathChanged(now)
 	}
 	l.poll()
 	l.wakeIfDue()
+}
+
+// kindsOf tells by its first frame what a packet holds only of: key
+// confirmation, or probes of paths. (One that mixes them with others misleads
+// nobody but its sender.)
+func kindsOf(plain []byte) (confirms, probes bool) {
+	if len(plain) == 0 {
+		return false, false
+	}
+	switch wire.FrameKind(plain[0]) {
+	case wire.FrameAsk, wire.FrameAnswer:
+		return true, false
+	case wire.FramePathChallenge, wire.FramePathResponse, wire.FramePadding:
+		return false, true
+	default:
+		return false, false
+	}
+}
+
+// pathChanged begins to use a path. Under mu.
+func (l *Link) pathChanged(now time.Duration) {
+	l.machine.PathChanged(now, l.paths.current.rtt, 0)
+	l.changed = true
+	close(l.moved)
+	l.moved = make(chan struct{})
+	l.rouse()
 }
 
 // refused judges a packet that could not be opened. Under mu.
@@ -373,6 +432,9 @@ func (l *Link) exhausted() {
 func linkError(err error) error {
 	var closed *reliable.ClosedError
 	if errors.As(err, &closed) && closed.Remote {
+		if closed.Code == codeReplaced {
+			return ErrReplaced // the peer has confirmed the newer link first
+		}
 		return &CloseError{Code: closed.Code, Reason: closed.Reason}
 	}
 	return &FaultError{Err: err}
@@ -436,7 +498,7 @@ func (l *Link) propose(c conduit, remote netip.AddrPort) {
 		return
 	}
 	if !l.confirm.done { // nothing can be asked yet, and ICE knows best
-		l.paths = newPathTable(l.keys.outID, c, remote)
+		l.paths = newPathTable(l.lower, l.keys.outID, c, remote)
 	} else {
 		l.paths.propose(l.now(), c, remote)
 	}
@@ -471,12 +533,21 @@ func (l *Link) doubt() {
 	}
 }
 
-// poke has the peer hear from us at once, on every path that is known: our
-// address may have changed, and the peer follows what it sees.
+// ping has the peer answer.
+func (l *Link) ping() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.machine.Ping()
+	l.rouse()
+}
+
+// poke has the peer hear from us at once: our address may have changed, and the
+// peer follows what it sees.
 func (l *Link) poke() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil && l.confirm.done {
+		l.paths.moved(l.now())
 		l.machine.Ping()
 		l.rouse()
 	}

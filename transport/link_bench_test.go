@@ -33,7 +33,7 @@ func loopback(tb testing.TB) *joined {
 		env := linkEnv{
 			handler: w, log: slog.New(slog.DiscardHandler), buffers: buffers,
 			register: func(*Link, uint32, uint32) {}, unregister: func(*Link, uint32) {},
-			up: func(*Link) {}, changed: func(*Link) {}, down: func(*Link, error) {}, stopped: func(*Link) {},
+			up: func(*Link) {}, proven: func(*Link) {}, changed: func(*Link) {}, down: func(*Link, error) {}, stopped: func(*Link) {},
 		}
 		l := newLink(env, linkConfig{
 			peer: crypto.ID{byte(end)}, lower: end == 0, master: bytes.Clone(master), keys: newLinkKeys(suiteAES128GCM, master, end == 0),

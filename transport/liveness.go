@@ -27,8 +27,8 @@ type liveness struct {
 // noTime is a moment that never comes.
 const noTime = time.Duration(1<<63 - 1)
 
-func newLiveness(now time.Duration) liveness {
-	return liveness{heardAt: now, askedAt: noTime, suspectAt: noTime}
+func newLiveness() liveness {
+	return liveness{askedAt: noTime, suspectAt: noTime}
 }
 
 // heard notes an authentic packet and reports whether it ends a suspicion.

@@ -87,6 +87,15 @@ func (k *linkKeys) outID(index uint32) connID { return k.sendIDs.at(index) }
 // that index.
 func (k *linkKeys) inID(index uint32) connID { return k.receiveIDs.at(index) }
 
+// inIDs returns those of n indexes from first.
+func (k *linkKeys) inIDs(first, n uint32) []connID {
+	ids := make([]connID, n)
+	for i := range ids {
+		ids[i] = k.inID(first + uint32(i))
+	}
+	return ids
+}
+
 // seal appends the packet to dst: dataOverhead bytes more than plaintext. It
 // does not allocate if dst has room. Plaintext may stand where the ciphertext
 // goes, at dst[len(dst)+dataHeader:]; otherwise they must not overlap.

@@ -152,6 +152,7 @@ type remoteOffer struct {
 
 // pairedLink is the link that there is.
 type pairedLink struct {
+	used   bool // by the peer
 	id     attemptID
 	order  linkOrder
 	secret []byte // for restarts
@@ -322,6 +323,13 @@ func (p *pairing) linkUp(now time.Time, id attemptID, master []byte) bool {
 	return true
 }
 
+// linkUsed says that something has come over the link: the peer has it too.
+func (p *pairing) linkUsed(id attemptID) {
+	if p.link != nil && p.link.id == id {
+		p.link.used = true
+	}
+}
+
 // linkDown says that the link has ended. lost says that no side has closed it:
 // then we try to get it back, even if it is the peer that wanted it, for it may
 // not know yet.
@@ -336,11 +344,29 @@ func (p *pairing) linkDown(now time.Time, id attemptID, lost bool) {
 	} else {
 		p.dropped = 0
 	}
+	if p.link.used {
+		p.useUp()
+	}
 	p.link, p.restartWanted = nil, false
 	if lost {
 		p.answerUntil, p.redial = now.Add(answerFor), true
 	}
 	p.sync(now)
+}
+
+// useUp forgets the offers that the link was made of: whoever saw them then
+// would know the next link by them. Not so if the peer never used the link: it
+// may not have had it.
+func (p *pairing) useUp() {
+	own := p.link.order.lower
+	if !p.lower() {
+		own = p.link.order.higher
+	}
+	p.remote = slices.DeleteFunc(p.remote, func(r *remoteOffer) bool { return r.Offer.Generation == p.link.remote })
+	p.local = slices.DeleteFunc(p.local, func(l *localOffer) bool { return l.Offer.Generation == own })
+	if p.standing != nil && !slices.Contains(p.local, p.standing) {
+		p.standing, p.out.Publish, p.out.Withdraw = nil, nil, true
+	}
 }
 
 // advance looks at the clock.

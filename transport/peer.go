@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,36 +21,43 @@ const (
 	CodeUnwanted uint64 = 1 // the friend is no longer one
 )
 
+const (
+	// firstBetter, doubled up to lastBetter, is waited before a link that goes by a
+	// relay looks for a better path, for betterFor.
+	firstBetter = 15 * time.Second
+	lastBetter  = 30 * time.Minute
+	betterFor   = 20 * time.Second
+)
+
 // maxRetired bounds the links to one peer that are closed and linger.
 const maxRetired = 4
 
 // peer is one friend: the pairing of offers, the attempts that come of it, and
 // the link. All of it is under Transport.mu. What a step of the pairing wants
-// done outside is gathered in effects and run without the mutex.
+// done outside waits in todo, and is done without the mutex and in order.
 type peer struct {
 	t        *Transport
 	id       crypto.ID
 	pairing  *pairing
-	timer    *time.Timer
+	timer    stopper
+	better   stopper // of seekBetter
+	sought   int     // times that a better path was sought
 	attempts map[attemptID]*running
-	link     *Link               // confirmed and the newest
-	links    map[*Link]attemptID // that have not ended, link included
-	shown    func()              // ends that checks of the shown offer are held
+	link     *Link          // confirmed and the newest
+	old      *Link          // that link replaces once the peer has confirmed it too
+	links    map[*Link]bool // that have not stopped, link and old included
+	expected func()         // ends that checks of the standing offer are held
 	gone     bool
+
+	durable *localOffer // the newest that may be shown,
+	shown   *localOffer // and what the signal was given last; nil: nothing
+	todo    []func()    // to be done without the mutex, one after the other
+	doing   bool        // somebody is at it
 }
 
 // running is an attempt under way. The same pair of offers may be tried again
 // under the same ID before the last try has quite ended.
 type running struct{ cancel context.CancelFunc }
-
-// effects run in order without a mutex.
-type effects []func()
-
-func (fs effects) run() {
-	for _, f := range fs {
-		f()
-	}
-}
 
 // Connect has a link to the peer made, and made again, until Disconnect.
 func (t *Transport) Connect(id crypto.ID) {
@@ -71,19 +79,17 @@ func (t *Transport) Disconnect(id crypto.ID, reason string) {
 func (t *Transport) Forget(id crypto.ID, reason string) {
 	t.mu.Lock()
 	p := t.peers[id]
-	var links []*Link
-	if p != nil {
-		delete(t.peers, id)
-		links = p.close()
-	}
-	t.mu.Unlock()
 	if p == nil {
+		t.mu.Unlock()
 		return
 	}
-	for _, l := range links {
+	delete(t.peers, id)
+	p.close()
+	for l := range p.links {
 		l.Close(CodeUnwanted, reason)
 	}
-	t.config.Signal.Offer(id, nil)
+	p.do(p.show)
+	t.mu.Unlock()
 }
 
 // Offer takes an offer of the peer, from a record that was verified to be the
@@ -97,6 +103,14 @@ func (t *Transport) Offer(from crypto.ID, incarnation crypto.Incarnation, offer 
 // AddressesChanged says that Config.Addresses now gives others: links are tried
 // on new paths at once, and offers name the new ones.
 func (t *Transport) AddressesChanged() {
+	t.reflector.refresh()
+	t.readdress()
+}
+
+// readdress tells all peers of our addresses.
+func (t *Transport) readdress() {
+	t.readdressing.Lock()
+	defer t.readdressing.Unlock()
 	list := t.candidates()
 	t.mu.Lock()
 	ids := slices.Collect(maps.Keys(t.peers))
@@ -121,101 +135,84 @@ func (t *Transport) Link(id crypto.ID) *Link {
 	return nil
 }
 
-// links are all that have not ended.
-func (t *Transport) links() []*Link {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var all []*Link
-	for _, p := range t.peers {
-		for l := range p.links {
-			all = append(all, l)
-		}
-	}
-	return all
-}
-
 // act steps a peer's pairing; one that is not known is made if create is set.
 func (t *Transport) act(id crypto.ID, create bool, f func(*peer)) {
 	t.mu.Lock()
 	p := t.peers[id]
-	if t.closed || p == nil && !create {
+	if p == nil && create && !t.closed {
+		t.mu.Unlock()
+		t.create(id)
+		t.mu.Lock()
+		p = t.peers[id]
+	}
+	if t.closed || p == nil {
 		t.mu.Unlock()
 		return
 	}
-	if p == nil {
-		p = t.newPeer(id)
-		t.peers[id] = p
-	}
 	f(p)
-	fs := p.settle()
+	p.do(p.settle()...)
 	t.mu.Unlock()
-	fs.run()
 }
 
-func (t *Transport) newPeer(id crypto.ID) *peer {
+// do has things done without the mutex, in the order of the calls. Whoever
+// comes while another is at it leaves them to that one. Under Transport.mu,
+// which is given up meanwhile.
+func (p *peer) do(things ...func()) {
+	p.todo = append(p.todo, things...)
+	if p.doing {
+		return
+	}
+	p.doing = true
+	for len(p.todo) > 0 {
+		next := p.todo[0]
+		p.todo = p.todo[1:]
+		p.t.mu.Unlock()
+		next()
+		p.t.mu.Lock()
+	}
+	p.todo, p.doing = nil, false
+}
+
+// create makes a peer, unless it has been made meanwhile.
+func (t *Transport) create(id crypto.ID) {
+	t.readdressing.Lock() // what is asked of the program now must not be out of date later
+	defer t.readdressing.Unlock()
 	own, seen := t.config.Rows.Generations(id)
 	p := &peer{
-		t: t, id: id, attempts: map[attemptID]*running{}, links: map[*Link]attemptID{},
+		t: t, id: id, attempts: map[attemptID]*running{}, links: map[*Link]bool{},
 		pairing: newPairing(pairingConfig{
 			Self: t.self, Peer: id, Incarnation: t.config.Incarnation, Start: t.config.Start, Own: own, Seen: seen,
 		}),
 	}
 	p.pairing.setCandidates(time.Now(), t.candidates())
-	return p
-}
-
-// candidates are what our offers name, best first: at most
-// [wire.MaxCandidates].
-func (t *Transport) candidates() []wire.Candidate {
-	local, reflexive := t.config.Addresses()
-	var list []wire.Candidate
-	put := func(c wire.Candidate) {
-		c.Addr = unmapped(c.Addr)
-		known := slices.ContainsFunc(list, func(o wire.Candidate) bool { return o.Addr == c.Addr })
-		if c.Addr.IsValid() && !known && len(list) < wire.MaxCandidates {
-			list = append(list, c)
-		}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.peers[id] == nil && !t.closed {
+		t.peers[id] = p
 	}
-	// Others than hosts get their places first: there are few of them, and they
-	// are what works between networks.
-	var far []wire.Candidate
-	for _, a := range reflexive {
-		far = append(far, wire.Candidate{Type: wire.CandidateServerReflexive, Addr: a})
-	}
-	for _, r := range t.allocated() {
-		far = append(far, wire.Candidate{Type: wire.CandidateRelayed, Addr: r.addr()})
-	}
-	room := max(wire.MaxCandidates-len(far), 1)
-	for _, a := range local[:min(len(local), room)] {
-		put(wire.Candidate{Type: wire.CandidateHost, Addr: a})
-	}
-	for _, c := range far {
-		put(c)
-	}
-	return list
 }
 
 // settle does what the pairing wants, and arms its timer. Under Transport.mu.
-func (p *peer) settle() (fs effects) {
+func (p *peer) settle() (things []func()) {
 	if p.gone {
 		return nil
 	}
 	t := p.t
 	out := p.pairing.take()
-	publish := func() {}
 	if o := out.Publish; o != nil {
 		p.expect(o.Offer.ICEUfrag())
-		publish = func() { p.publish(o) }
 	}
-	switch {
-	case out.Save:
-		fs = append(fs, func() { t.config.Rows.SetGenerations(p.id, out.Own, out.Seen, publish) })
-	case out.Publish != nil:
-		fs = append(fs, publish)
+	if out.Save {
+		things = append(things, func() {
+			t.config.Rows.SetGenerations(p.id, out.Own, out.Seen, func() { p.isDurable(out.Publish) })
+		})
+	} else if out.Publish != nil {
+		p.durable = out.Publish
+		things = append(things, p.show)
 	}
 	if out.Withdraw {
 		p.expect("")
-		fs = append(fs, func() { t.config.Signal.Offer(p.id, nil) })
+		things = append(things, p.show)
 	}
 	for _, id := range out.End {
 		if r := p.attempts[id]; r != nil {
@@ -230,39 +227,60 @@ func (p *peer) settle() (fs effects) {
 		p.link.doubt()
 	}
 	p.arm()
-	return fs
+	return things
 }
 
-// publish shows an offer that is durable now, unless it is out of date.
-func (p *peer) publish(o *localOffer) {
+// isDurable shows an offer whose generation is durable now; nil is none.
+func (p *peer) isDurable(o *localOffer) {
+	if o == nil {
+		return
+	}
 	p.t.mu.Lock()
-	stands := !p.gone && p.pairing.standing == o
-	p.t.mu.Unlock()
-	if stands {
-		p.t.config.Signal.Offer(p.id, o.Bytes)
+	defer p.t.mu.Unlock()
+	p.durable = o
+	p.do(p.show)
+}
+
+// show gives the signal the offer that stands, or takes it back. One of do's.
+func (p *peer) show() {
+	t := p.t
+	t.mu.Lock()
+	o := p.pairing.standing
+	if p.gone {
+		o = nil
+	}
+	// What is not durable yet is shown later; what is shown till then is not worse than nothing.
+	idle := t.closed || o == p.shown || o != nil && o != p.durable
+	if !idle {
+		p.shown = o
+	}
+	t.mu.Unlock()
+	switch {
+	case idle:
+	case o == nil:
+		t.config.Signal.Offer(p.id, nil)
+	default:
+		t.config.Signal.Offer(p.id, o.Bytes)
 	}
 }
 
 // expect has checks that come for the shown offer wait until an attempt runs on
 // it; the earlier one's wait no more.
 func (p *peer) expect(ufrag string) {
-	if p.shown != nil {
-		p.shown()
-		p.shown = nil
+	if p.expected != nil {
+		p.expected()
+		p.expected = nil
 	}
 	if ufrag != "" {
-		p.shown = p.t.mux.expect(ufrag)
+		p.expected = p.t.mux.expect(ufrag)
 	}
 }
 
 // arm sets the timer to when the pairing wants to be advanced.
 func (p *peer) arm() {
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
-	}
+	p.timer.stop()
 	if next := p.pairing.next(); !next.IsZero() {
-		p.timer = time.AfterFunc(max(time.Until(next), 0), func() {
+		p.timer.timer = time.AfterFunc(max(time.Until(next), 0), func() {
 			p.t.act(p.id, false, func(q *peer) {
 				if q == p {
 					q.pairing.advance(time.Now())
@@ -272,19 +290,16 @@ func (p *peer) arm() {
 	}
 }
 
-// close ends everything of the peer, and returns the links that are to be
-// closed. Under Transport.mu.
-func (p *peer) close() []*Link {
+// close ends everything of the peer but its links. Under Transport.mu.
+func (p *peer) close() {
 	p.gone = true
 	p.expect("")
-	if p.timer != nil {
-		p.timer.Stop()
-	}
+	p.timer.stop()
+	p.better.stop()
 	for _, r := range p.attempts {
 		r.cancel()
 	}
 	clear(p.attempts)
-	return slices.Collect(maps.Keys(p.links))
 }
 
 // start runs an attempt. Under Transport.mu.
@@ -302,9 +317,12 @@ func (p *peer) start(spec attemptSpec) {
 				return // it was ended by the pairing
 			}
 			delete(q.attempts, spec.ID)
-			if err != nil {
+			switch {
+			case err != nil:
 				p.t.log.Debug("attempt failed", "peer", p.id, "err", err)
 				q.pairing.attemptFailed(time.Now(), spec.ID)
+			case spec.Kind == wire.OfferRestart:
+				q.pairing.restarted(time.Now())
 			}
 		})
 	}()
@@ -314,6 +332,7 @@ func (p *peer) start(spec attemptSpec) {
 // confirmed. When it returns nothing of ICE and DTLS is left.
 func (p *peer) attempt(ctx context.Context, spec attemptSpec) error {
 	t := p.t
+	spec.Remote.Offer = t.claimed(spec.Remote.Offer)
 	est, err := runAttempt(ctx, spec, attemptEnv{mux: t.mux, log: t.log, relays: t.allocated})
 	if err != nil {
 		return err
@@ -323,7 +342,7 @@ func (p *peer) attempt(ctx context.Context, spec attemptSpec) error {
 		est.conduit = t.direct
 	}
 	if spec.Kind == wire.OfferRestart {
-		return p.restart(ctx, est)
+		return p.restart(ctx, spec, est)
 	}
 	l, err := p.newLink(spec, est)
 	if err != nil {
@@ -342,6 +361,11 @@ func (p *peer) attempt(ctx context.Context, spec attemptSpec) error {
 		case <-l.done:
 			return l.Err()
 		case <-ctx.Done():
+			select {
+			case <-l.up: // just now
+				return nil
+			default:
+			}
 			l.end(ErrClosed, CodeUnwanted, "the attempt has ended")
 			return ctx.Err()
 		}
@@ -359,12 +383,15 @@ func (t *Transport) conduit(c conduit) conduit {
 // restart proposes what a restart has found, and keeps its agent until the link
 // has changed over or the attempt ends: until then nothing else may keep the
 // NATs open.
-func (p *peer) restart(ctx context.Context, est *established) error {
+func (p *peer) restart(ctx context.Context, spec attemptSpec, est *established) error {
 	p.t.mu.Lock()
 	l := p.link
 	p.t.mu.Unlock()
 	if l == nil {
 		return errors.New("the link to be restarted has ended")
+	}
+	if spec.Remote.Offer != nil {
+		l.setRelays(relaysOf(spec.Remote.Offer))
 	}
 	l.propose(est.conduit, est.remote)
 	for {
@@ -387,6 +414,54 @@ func (p *peer) restart(ctx context.Context, est *established) error {
 	}
 }
 
+// relaysOf are the relayed addresses that an offer names.
+func relaysOf(o *wire.Offer) (addrs []netip.AddrPort) {
+	for _, c := range o.Candidates {
+		if c.Type == wire.CandidateRelayed {
+			addrs = append(addrs, c.Addr)
+		}
+	}
+	return addrs
+}
+
+// seekBetter has a link that goes by a relay look for a better path, now and
+// then; one end does. Under Transport.mu.
+func (p *peer) seekBetter(l *Link) {
+	p.better.stop()
+	if !l.Lower() || p.link != l || !l.relayed() {
+		p.sought = 0
+		return
+	}
+	later := func(d time.Duration, f func()) {
+		p.better.timer = time.AfterFunc(d, func() {
+			p.t.act(p.id, false, func(q *peer) {
+				if q == p && q.link == l && !l.Suspect() && l.relayed() {
+					f()
+				}
+			})
+		})
+	}
+	wait := min(firstBetter<<min(p.sought, 10), lastBetter)
+	p.sought++
+	later(p.pairing.jitter(wait), func() {
+		p.pairing.wantRestart(time.Now())
+		later(betterFor, func() {
+			p.pairing.restarted(time.Now())
+			p.seekBetter(l)
+		})
+	})
+}
+
+// stopper is a timer that may not be there.
+type stopper struct{ timer *time.Timer }
+
+func (s *stopper) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
+
 // newLink makes a link of what the attempt has established.
 func (p *peer) newLink(spec attemptSpec, est *established) (*Link, error) {
 	t := p.t
@@ -394,6 +469,10 @@ func (p *peer) newLink(spec attemptSpec, est *established) (*Link, error) {
 		linkEnd{ID: t.self, Incarnation: spec.Local.Incarnation, Offer: spec.Local.Bytes},
 		linkEnd{ID: p.id, Incarnation: spec.Remote.Incarnation, Offer: spec.Remote.Bytes})
 	master := linkMaster(est.exporter, salt)
+	relays := relaysOf(spec.Remote.Offer)
+	if est.relayed && !est.conduit.relayed() {
+		relays = append(relays, est.remote)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.gone || t.closed {
@@ -404,48 +483,78 @@ func (p *peer) newLink(spec attemptSpec, est *established) (*Link, error) {
 	}
 	l := newLink(linkEnv{
 		handler: t.config.Handler, log: t.log, buffers: &t.buffers,
-		register: t.register, unregister: t.unregister, up: p.linkUp, changed: p.linkChanged, down: p.linkDown, stopped: p.linkStopped,
+		register: t.register, unregister: t.unregister, up: p.linkUp, proven: p.linkProven, changed: p.linkChanged, down: p.linkDown, stopped: p.linkStopped,
 	}, linkConfig{
 		peer: p.id, lower: spec.Lower, id: spec.ID, order: spec.Order, master: master,
-		keys: newLinkKeys(est.suite, master, spec.Lower), conduit: est.conduit, remote: est.remote, rtt: est.rtt,
+		keys: newLinkKeys(est.suite, master, spec.Lower), conduit: est.conduit, remote: est.remote, rtt: est.rtt, relays: relays,
 		machine: reliable.Config{LaneWindow: t.config.LaneWindow, LinkWindow: t.config.LinkWindow},
 	})
-	p.links[l] = spec.ID
+	p.links[l], t.live[l] = true, struct{}{}
 	return l, nil
 }
 
-// linkUp is called by a link that is confirmed. It reports whether the link is
-// to be used: the newest one is.
+// linkUp is called by a link that is confirmed. The newest one is to be used.
+// The one that it replaces stays until the peer is known to have confirmed too:
+// its CLOSE could otherwise come before that, and the peer be left with none.
 func (p *peer) linkUp(l *Link) {
-	var old *Link
+	var older *Link
 	ok := false
 	p.t.act(p.id, false, func(q *peer) {
 		if q != p || !q.pairing.linkUp(time.Now(), l.id, l.master) {
 			return
 		}
-		ok, old, q.link = true, q.link, l
+		ok, older, q.old, q.link = true, q.old, q.link, l
+		q.seekBetter(l)
 	})
 	clear(l.master) // every key comes of it, past ones too
-	if old != nil {
-		old.end(ErrReplaced, codeReplaced, "a newer link")
-	}
+	older.replace()
 	if !ok {
 		l.end(ErrReplaced, codeReplaced, "a newer link is there")
 		return
 	}
 	l.known = true
+	l.ping() // for the acknowledgement
 	p.t.config.Handler.LinkUp(l)
+}
+
+// linkProven is called by a link that the peer has confirmed too.
+func (p *peer) linkProven(l *Link) {
+	p.takeOld(l).replace()
+	p.t.act(p.id, false, func(q *peer) {
+		if q == p {
+			q.pairing.linkUsed(l.id)
+		}
+	})
+}
+
+// takeOld takes the link that l has replaced; nil if there is none.
+func (p *peer) takeOld(l *Link) (old *Link) {
+	p.t.mu.Lock()
+	defer p.t.mu.Unlock()
+	if p.link == l {
+		old, p.old = p.old, nil
+	}
+	return old
+}
+
+// replace ends a link for a newer one; it may be nil.
+func (l *Link) replace() {
+	if l != nil {
+		l.end(ErrReplaced, codeReplaced, "a newer link")
+	}
 }
 
 // linkChanged is called by a link whose path or suspicion has changed.
 func (p *peer) linkChanged(l *Link) {
 	p.t.act(p.id, false, func(q *peer) {
 		switch {
-		case q.link != l:
+		case q != p, q.link != l:
 		case l.Suspect():
 			q.pairing.wantRestart(time.Now())
+			q.t.reflector.refresh() // a NAT may have forgotten us
 		default:
 			q.pairing.restarted(time.Now())
+			q.seekBetter(l)
 		}
 	})
 	if l.known {
@@ -457,9 +566,16 @@ func (p *peer) linkChanged(l *Link) {
 func (p *peer) linkDown(l *Link, err error) {
 	var closed *CloseError
 	lost := !errors.Is(err, ErrClosed) && !errors.Is(err, ErrReplaced) && !errors.As(err, &closed)
+	p.takeOld(l).replace() // nobody uses it any more
 	p.t.act(p.id, false, func(q *peer) {
+		if q != p {
+			return
+		}
 		if q.link == l {
 			q.link = nil
+		}
+		if q.old == l {
+			q.old = nil
 		}
 		q.pairing.linkDown(time.Now(), l.id, lost)
 	})
@@ -473,6 +589,7 @@ func (p *peer) linkStopped(l *Link) {
 	t := p.t
 	t.mu.Lock()
 	delete(p.links, l)
+	delete(t.live, l)
 	t.mu.Unlock()
 	last := map[string]uint64{}
 	l.addStats(last)
@@ -485,5 +602,8 @@ func (p *peer) linkStopped(l *Link) {
 
 // allocated are the relays that have an address now.
 func (t *Transport) allocated() []*relay {
-	return slices.DeleteFunc(slices.Clone(t.relays), func(r *relay) bool { return !r.addr().IsValid() })
+	t.mu.Lock()
+	relays := slices.Clone(t.relays)
+	t.mu.Unlock()
+	return slices.DeleteFunc(relays, func(r *relay) bool { return !r.addr().IsValid() })
 }

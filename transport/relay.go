@@ -1,16 +1,13 @@
 package transport
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -161,7 +158,7 @@ func (r *relay) hold(ctx context.Context) error {
 func (r *relay) allocate(ctx context.Context) (*allocation, error) {
 	ctx, cancel := context.WithTimeout(ctx, allocateWait)
 	defer cancel()
-	servers, err := r.resolve(ctx)
+	servers, err := resolveServer(ctx, r.net, r.server.Address)
 	if err != nil {
 		return nil, fmt.Errorf("resolve turn server %s: %w", r.server.Address, err)
 	}
@@ -174,31 +171,4 @@ func (r *relay) allocate(ctx context.Context) (*allocation, error) {
 		errs = append(errs, fmt.Errorf("allocate at turn server %v: %w", s, err))
 	}
 	return nil, errors.Join(errs...)
-}
-
-// resolve returns the server's addresses, IPv4 first: more peers can be reached from there.
-func (r *relay) resolve(ctx context.Context) ([]netip.AddrPort, error) {
-	host, service, err := net.SplitHostPort(r.server.Address)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.ParseUint(service, 10, 16)
-	if err != nil || port == 0 {
-		return nil, fmt.Errorf("%q is not a port", service)
-	}
-	ips := make([]netip.Addr, 1)
-	if ips[0], err = netip.ParseAddr(host); err != nil {
-		if ips, err = r.net.LookupNetIP(ctx, "ip", host); err != nil {
-			return nil, err
-		}
-	}
-	var addrs []netip.AddrPort
-	for _, ip := range ips {
-		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
-	}
-	slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int { return cmp.Compare(a.Addr().BitLen(), b.Addr().BitLen()) })
-	if len(addrs) == 0 {
-		return nil, errors.New("the name has no address")
-	}
-	return addrs, nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 
 	"github.com/gocarrier/carrier/internal/lab"
@@ -26,11 +27,13 @@ const turnRealm, turnUser, turnPassword = "realm", "user", "password"
 // turnServer is a TURN server, by pion, on a lab host or in the operating system.
 type turnServer struct {
 	addr   netip.AddrPort
+	conn   net.PacketConn
 	server *turn.Server
 	net    Net
 
-	mu   sync.Mutex
-	deny map[netip.Addr]bool // peers
+	mu    sync.Mutex
+	deny  map[netip.Addr]bool // peers
+	asked map[netip.Addr]int  // how often for a permission
 }
 
 func newTURNServer(t *testing.T, n Net, address string) *turnServer {
@@ -44,7 +47,7 @@ func newTURNServer(t *testing.T, n Net, address string) *turnServer {
 
 func serveTURN(t testing.TB, n Net, conn net.PacketConn) *turnServer {
 	t.Helper()
-	s := &turnServer{net: n, deny: map[netip.Addr]bool{}}
+	s := &turnServer{net: n, conn: conn, deny: map[netip.Addr]bool{}, asked: map[netip.Addr]int{}}
 	s.addr, _ = udpAddrPort(conn.LocalAddr())
 	var err error
 	s.server, err = turn.NewServer(turn.ServerConfig{
@@ -66,6 +69,7 @@ func (s *turnServer) permit(_ net.Addr, peer net.IP) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ip, _ := netip.AddrFromSlice(peer)
+	s.asked[ip.Unmap()]++
 	return !s.deny[ip.Unmap()]
 }
 
@@ -203,7 +207,7 @@ func TestRelay(t *testing.T) {
 					if eA.conduit != conduit(a.relays[0]) || eB.conduit != nil || eB.remote != a.relays[0].addr() {
 						t.Errorf("a's path is by %v to %v, b's by %v to %v; the relay is at %v", eA.conduit, eA.remote, eB.conduit, eB.remote, a.relays[0].addr())
 					}
-					pathA, pathB := foundPath{eA.conduit, eA.remote}, foundPath{eB.conduit, eB.remote}
+					pathA, pathB := foundPath{eA.conduit, eA.remote, true}, foundPath{eB.conduit, eB.remote, true}
 					closeBoth(r)
 					exchange(t, "after close", a, b, pathA, pathB)
 					for range 40 { // past the lives of permission, channel and allocation
@@ -222,44 +226,101 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// TestRelayThenDirect: what is found first is the relay; the direct path that answers later is proposed.
+// TestRelayThenDirect: the direct path is waited for; when what is found first is the relay nevertheless, the end that
+// controls ICE proposes the direct path as soon as it answers.
 func TestRelayThenDirect(t *testing.T) {
-	for _, kind := range []wire.OfferKind{wire.OfferNew, wire.OfferRestart} {
-		t.Run(fmt.Sprintf("kind %d", kind), func(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		kind    wire.OfferKind
+		lower   bool // who has the relay
+		delay   time.Duration
+		relayed bool // at first
+	}{
+		{"new, far", wire.OfferNew, true, 400 * time.Millisecond, true},
+		{"new, far, relay of the higher", wire.OfferNew, false, 400 * time.Millisecond, true},
+		{"restart, far", wire.OfferRestart, true, 400 * time.Millisecond, true},
+		{"restart, far, relay of the higher", wire.OfferRestart, false, 400 * time.Millisecond, true},
+		{"restart, near", wire.OfferRestart, true, 100 * time.Millisecond, false},
+		{"restart, near, relay of the higher", wire.OfferRestart, false, 100 * time.Millisecond, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			opts := lab.Options{Default: lab.Link{Delay: 5 * time.Millisecond}}
 			attemptBubble(t, opts, func(t *testing.T, n *lab.Network, a, b *attemptNode) {
 				s := newTURNServer(t, n.Host(netip.MustParseAddr("192.0.2.9")), "192.0.2.9:3478")
 				defer s.close()
-				n.SetLink(a.addr.Addr(), b.addr.Addr(), lab.Link{Delay: 400 * time.Millisecond})
-				n.SetLink(b.addr.Addr(), a.addr.Addr(), lab.Link{Delay: 400 * time.Millisecond})
+				n.SetLink(a.addr.Addr(), b.addr.Addr(), lab.Link{Delay: c.delay})
+				n.SetLink(b.addr.Addr(), a.addr.Addr(), lab.Link{Delay: c.delay})
 				relay := a.addAllocated(t, s.config())
-				endA := newAttemptEnd(a, wire.Candidate{Type: wire.CandidateHost, Addr: a.addr}, wire.Candidate{Type: wire.CandidateRelayed, Addr: relay.addr()})
-				r := runBoth(t.Context(), crossed(kind, endA, newAttemptEnd(b)), [2]*attemptNode{a, b}, 0)
+				ends := [2]attemptEnd{newAttemptEnd(a, wire.Candidate{Type: wire.CandidateHost, Addr: a.addr}, wire.Candidate{Type: wire.CandidateRelayed, Addr: relay.addr()}), newAttemptEnd(b)}
+				ofA, ofB := 0, 1
+				if !c.lower {
+					ends[0], ends[1] = ends[1], ends[0]
+					ofA, ofB = 1, 0
+				}
+				r := runBoth(t.Context(), crossed(c.kind, ends[0], ends[1]), [2]*attemptNode{ends[0].node, ends[1].node}, 0)
 				defer closeBoth(r)
 				if err := errors.Join(r[0].err, r[1].err); err != nil {
 					t.Fatal(err)
 				}
-				if r[0].conduit != conduit(relay) || r[1].remote != relay.addr() {
-					t.Errorf("a's path is by %v, b's to %v, want by the relay", r[0].conduit, r[1].remote)
+				t.Logf("first path after %v and %v", r[0].took, r[1].took)
+				wantA, wantB := foundPath{nil, b.addr, false}, foundPath{nil, a.addr, false}
+				if c.relayed {
+					wantA, wantB = foundPath{relay, b.addr, true}, foundPath{nil, relay.addr(), true}
 				}
-				t.Logf("by the relay after %v", r[0].took)
-				select {
-				case p := <-r[0].paths:
-					if p.conduit != nil || p.remote != b.addr {
-						t.Errorf("proposed %v by %v, want %v by our sockets", p.remote, p.conduit, b.addr)
-					}
-				case p := <-r[1].paths:
-					t.Errorf("the controlled end proposes %v", p)
-				case <-time.After(3 * time.Second):
-					t.Error("the direct path was not proposed")
+				gotA, gotB := foundPath{r[ofA].conduit, r[ofA].remote, r[ofA].relayed}, foundPath{r[ofB].conduit, r[ofB].remote, r[ofB].relayed}
+				if gotA != wantA || gotB != wantB {
+					t.Errorf("a's path is %v, want %v; b's %v, want %v", gotA, wantA, gotB, wantB)
 				}
+				time.Sleep(3 * time.Second)
 				r[0].close()
-				if _, open := <-r[0].paths; open {
-					t.Error("paths are proposed after close")
+				r[1].close()
+				if p, ok := <-r[0].paths; ok != c.relayed || ok && p != (foundPath{nil, ends[1].node.addr, false}) {
+					t.Errorf("proposed %v, %v", p, ok)
+				}
+				if p, ok := <-r[1].paths; ok {
+					t.Errorf("the controlled end proposes %v", p)
+				}
+				if _, ok := <-r[0].paths; ok {
+					t.Error("a path was proposed twice")
 				}
 			})
 		})
 	}
+}
+
+// TestRelayForeign: what comes to the relay's socket from elsewhere than the server is dropped.
+func TestRelayForeign(t *testing.T) {
+	attemptBubble(t, attemptLink, func(t *testing.T, n *lab.Network, a, _ *attemptNode) {
+		s := newTURNServer(t, n.Host(netip.MustParseAddr("192.0.2.9")), "192.0.2.9:3478")
+		defer s.close()
+		var socket netip.AddrPort
+		n.Tap(func(from, to netip.AddrPort, _ []byte) {
+			if to == s.addr {
+				socket = from
+			}
+		})
+		r := a.addAllocated(t, s.config())
+		stranger, err := n.Host(netip.MustParseAddr("192.0.2.7")).ListenPacket(t.Context(), "udp4", "192.0.2.7:3478")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stranger.Close()
+		data, err := stun.Build(stun.TransactionID, stun.NewType(stun.MethodData, stun.ClassIndication),
+			stun.RawAttribute{Type: stun.AttrXORPeerAddress, Value: []byte{0, 1, 0x11, 0x2B, 0xE1, 0x12, 0xA6, 0x45}},
+			stun.RawAttribute{Type: stun.AttrData, Value: []byte("\xc0abc")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []net.PacketConn{stranger, s.conn} {
+			if _, err := from.WriteTo(data.Raw, net.UDPAddrFromAddrPort(socket)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		if len(a.data) != 1 || r.dropped.Load() != 1 {
+			t.Errorf("%d were taken and %d dropped, want the server's taken and the stranger's dropped", len(a.data), r.dropped.Load())
+		}
+	})
 }
 
 // TestRelayAgain: a server that forgets gives another allocation.
@@ -310,7 +371,9 @@ func TestRelayPermissions(t *testing.T) {
 	relayBubble(t, func(t *testing.T, n *lab.Network, s *turnServer, a, _ *attemptNode) {
 		r := a.relays[0]
 		bad, good := netip.MustParseAddrPort("192.0.2.7:1"), netip.MustParseAddrPort("192.0.2.8:1")
+		s.mu.Lock()
 		s.deny[bad.Addr()] = true
+		s.mu.Unlock()
 		conn, err := n.Host(good.Addr()).ListenPacket(t.Context(), "udp4", good.String())
 		if err != nil {
 			t.Fatal(err)
@@ -347,16 +410,27 @@ func TestRelayPermissions(t *testing.T) {
 		if stats["relay.refused"] == 0 || stats["relay.allocated"] != 1 {
 			t.Errorf("stats are %v", stats)
 		}
-		s.mu.Lock()
-		delete(s.deny, bad.Addr())
-		s.mu.Unlock()
-		sent := r.refused.Load()
+		asked := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.asked[bad.Addr()]
+		}
+		if n := asked(); n != 1 {
+			t.Errorf("the server was asked %d times for what it refused, want once", n)
+		}
+		for range 20 {
+			r.write([]byte{0xC0}, 1, bad)
+			time.Sleep(time.Second)
+		}
+		if n := asked(); n != 1 {
+			t.Errorf("20 s later the server was asked %d times for what it refused, want once", n)
+		}
 		time.Sleep(relayRefusal)
 		r.write([]byte{0xC0}, 1, bad)
-		if r.refused.Load() != sent {
-			t.Error("a refused peer is not tried again")
-		}
 		time.Sleep(time.Second)
+		if n := asked(); n != 2 {
+			t.Errorf("after the time the server was asked %d times, want twice", n)
+		}
 	})
 }
 
@@ -454,7 +528,7 @@ func TestRelayRealSockets(t *testing.T) {
 	r := runBoth(ctx, crossed(wire.OfferNew, endA, newAttemptEnd(b)), [2]*attemptNode{a, b}, 0)
 	agreed(t, r)
 	closeBoth(r)
-	exchange(t, "after close", a, b, foundPath{relay, b.addr}, foundPath{nil, relay.addr()})
+	exchange(t, "after close", a, b, foundPath{relay, b.addr, true}, foundPath{nil, relay.addr(), true})
 }
 
 // FuzzRelayInbound gives an allocation what a TURN server that is mad or hostile may send.

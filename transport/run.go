@@ -44,7 +44,7 @@ func (l *Link) round() (more bool, next time.Duration, over bool) {
 	l.poll()
 	news := l.news()
 	next = l.nextRound() - now
-	over = l.closing && now >= l.closeAt
+	over = l.closing && now >= l.closeAt && l.told
 	if over {
 		l.env.unregister(l, l.ids)
 	}
@@ -71,6 +71,9 @@ func (l *Link) judge(now time.Duration) {
 			l.over(errUnconfirmed, false)
 		}
 		return
+	}
+	if l.paths.advance(now) {
+		l.pathChanged(now)
 	}
 	v := l.live.advance(now, l.machine.RTT(), len(l.lanes) > 0)
 	switch {
@@ -99,7 +102,7 @@ func (l *Link) fill(now time.Duration, b []byte) (more bool) {
 	if plain := l.confirm.packet(now); plain != nil {
 		l.seal(&out, l.paths.current, plain)
 	}
-	for len(out)+packetSize <= cap(out) {
+	for l.err == nil && len(out)+packetSize <= cap(out) {
 		p, ok := l.paths.probe(now)
 		if !ok {
 			break
@@ -156,6 +159,7 @@ func (l *Link) nextRound() time.Duration {
 // news is what the handler is to be told.
 type news struct {
 	up, changed bool
+	proven      bool
 	down        error // the link has ended
 	lanes       []*Lane
 	messages    []message
@@ -168,21 +172,28 @@ type datagram struct {
 	b             []byte
 }
 
-// maxNews bounds the datagrams of one round.
-const maxNews = 256
+// maxNews bounds the datagrams, and the control messages, of one round, and
+// maxNewsBytes what the latter hold.
+const (
+	maxNews      = 256
+	maxNewsBytes = 1 << 20
+)
 
 // news takes what the handler is to be told. Under mu.
 func (l *Link) news() (n news) {
+	if l.told {
+		return n // nothing comes after its end
+	}
 	if l.confirm.tell {
 		l.confirm.tell, n.up = false, true
 	}
-	n.changed, l.changed = l.changed, false
-	if l.err != nil && !l.told {
-		l.told, n.down = true, l.err
+	if l.proven && !l.toldProven {
+		l.toldProven, n.proven = true, true
 	}
+	n.changed, l.changed = l.changed, false
 	n.lanes, l.opened = l.opened, nil
 	var err error
-	if n.messages, err = l.control.take(); err != nil && l.err == nil {
+	if n.messages, n.more, err = l.control.take(); err != nil && l.err == nil {
 		l.machine.Close(codeControl, err.Error())
 		l.over(&FaultError{Err: err}, true)
 	}
@@ -198,6 +209,9 @@ func (l *Link) news() (n news) {
 			break
 		}
 	}
+	if l.err != nil && !n.more {
+		l.told, n.down = true, l.err
+	}
 	return n
 }
 
@@ -207,6 +221,9 @@ func (n *news) tell(l *Link) {
 	if n.up {
 		l.env.up(l)
 		close(l.up)
+	}
+	if n.proven {
+		l.env.proven(l)
 	}
 	if n.changed {
 		l.env.changed(l)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gocarrier/carrier/crypto"
 )
@@ -81,7 +84,8 @@ type Config struct {
 	Sockets     []Socket           // at most one an address family
 	Net         Net
 	// Addresses are where our sockets can be reached: on this machine's
-	// networks, and as others on the internet see them.
+	// networks, and as others on the internet see them. Like Rows.Generations it
+	// must not wait for a call of Connect, Offer or AddressesChanged.
 	Addresses func() (local, reflexive []netip.AddrPort)
 	STUN      []string     // host:port of servers asked for our address; usually the DHT says it
 	TURN      []TURNServer // relays for pairs that find no other path
@@ -102,15 +106,22 @@ type Transport struct {
 	log     *slog.Logger
 	mux     *mux
 	direct  *direct
-	relays  []*relay
 	buffers sync.Pool
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
-	tasks   sync.WaitGroup // attempts, and what waits for links to end
+	tasks   sync.WaitGroup // attempts, and questions to STUN servers
 
-	mu     sync.Mutex // before Link.mu, never after it
+	reflector *reflector
+
+	readdressing sync.Mutex // one readdress after the other; before mu
+
+	mu     sync.Mutex // before Link.mu
+	relays []*relay
 	peers  map[crypto.ID]*peer
+	live   map[*Link]struct{} // that have not stopped, those of peers forgotten included
 	closed bool
+
+	unknown atomic.Uint64 // data packets of no link
 
 	idsMu  sync.RWMutex // a leaf
 	ids    map[connID]linkID
@@ -123,8 +134,8 @@ type linkID struct {
 	index uint32
 }
 
-// New makes a Transport that has no links. It starts to ask for relays, if
-// there are any.
+// New makes a Transport that has no links. It starts to ask for relays and STUN
+// servers, if there are any.
 func New(c Config) (*Transport, error) {
 	switch {
 	case c.Identity == nil || c.Incarnation.IsZero():
@@ -135,7 +146,7 @@ func New(c Config) (*Transport, error) {
 	t := &Transport{
 		config: c, self: c.Identity.ID(), log: c.Logger,
 		direct: &direct{sockets: c.Sockets},
-		peers:  map[crypto.ID]*peer{}, counts: map[string]uint64{}, ids: map[connID]linkID{},
+		peers:  map[crypto.ID]*peer{}, live: map[*Link]struct{}{}, counts: map[string]uint64{}, ids: map[connID]linkID{},
 	}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
@@ -147,14 +158,14 @@ func New(c Config) (*Transport, error) {
 		bases = append(bases, s.LocalAddr())
 	}
 	t.mux = newMux(muxConfig{send: t.direct.send, bases: bases})
-	made := make(chan struct{}) // relays may have an address before t is whole
-	defer close(made)
+	t.mu.Lock() // what is started here may come back at once
+	defer t.mu.Unlock()
 	for _, server := range c.TURN {
 		t.relays = append(t.relays, newRelay(relayConfig{
-			server: server, net: c.Net, mux: t.mux, log: t.log, onData: t.data,
-			changed: func() { <-made; t.AddressesChanged() },
+			server: server, net: c.Net, mux: t.mux, log: t.log, onData: t.data, changed: t.readdress,
 		}))
 	}
+	t.reflector = newReflector(t)
 	return t, nil
 }
 
@@ -180,39 +191,47 @@ func (t *Transport) data(b []byte, c conduit, from netip.AddrPort) {
 			return
 		}
 	}
-	t.count("data.unknown")
+	t.unknown.Add(1) // no lock, as anybody can send any number of these
 }
 
 // register notes connection IDs of a link, those of n indexes from first.
 func (t *Transport) register(l *Link, first, n uint32) {
+	ids := l.keys.inIDs(first, n)
 	t.idsMu.Lock()
 	defer t.idsMu.Unlock()
-	for i := first; i < first+n; i++ {
-		t.ids[l.keys.inID(i)] = linkID{l, i}
+	for i, id := range ids {
+		t.ids[id] = linkID{l, first + uint32(i)}
 	}
 }
 
 // unregister forgets the first n connection IDs of a link.
 func (t *Transport) unregister(l *Link, n uint32) {
+	ids := l.keys.inIDs(0, n)
 	t.idsMu.Lock()
 	defer t.idsMu.Unlock()
-	for i := range n {
-		delete(t.ids, l.keys.inID(i))
+	for _, id := range ids {
+		delete(t.ids, id)
 	}
 }
 
 // Stats returns every counter by name. The map is the caller's.
 func (t *Transport) Stats() map[string]uint64 {
 	all := t.mux.counters()
+	if n := t.unknown.Load(); n > 0 {
+		all["data.unknown"] = n
+	}
 	t.idsMu.RLock()
 	for name, n := range t.counts {
 		all[name] += n
 	}
 	t.idsMu.RUnlock()
-	for _, l := range t.links() {
+	t.mu.Lock()
+	links, relays := slices.Collect(maps.Keys(t.live)), t.relays
+	t.mu.Unlock()
+	for _, l := range links {
 		l.addStats(all)
 	}
-	for _, r := range t.relays {
+	for _, r := range relays {
 		r.addStats(all)
 	}
 	return all
@@ -229,10 +248,10 @@ func (t *Transport) count(name string) {
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	t.closed = true
-	var links []*Link
 	for _, p := range t.peers {
-		links = append(links, p.close()...)
+		p.close()
 	}
+	links, relays := slices.Collect(maps.Keys(t.live)), t.relays
 	t.mu.Unlock()
 	t.cancel()
 	for _, l := range links {
@@ -243,7 +262,7 @@ func (t *Transport) Close() error {
 		<-l.stopped
 	}
 	t.tasks.Wait()
-	for _, r := range t.relays {
+	for _, r := range relays {
 		r.close()
 	}
 	return t.mux.Close()
