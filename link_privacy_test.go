@@ -249,7 +249,7 @@ func TestRoamingCannotBeFollowed(t *testing.T) {
 		n.Tap(m.tap)
 		p := newPair(t, n)
 		f := newFlow(t, p, "roaming")
-		time.Sleep(5 * time.Second)
+		time.Sleep(5*time.Second + flowEvery/2) // not in the instant of a write
 		host := p.alice.config.Net.(*lab.Host)
 		old, fresh := addrs(t, host)[0], netip.MustParseAddr("203.0.113.1")
 		host.AddAddr(fresh)

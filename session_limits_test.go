@@ -221,7 +221,7 @@ func TestManyDialsAtOnce(t *testing.T) {
 		}
 		go serveEcho(ln)
 		var dialling sync.WaitGroup
-		for i := range 60 {
+		for i := range 120 {
 			dialling.Go(func() {
 				c, err := p.ab.Dial(within(t, patience), "echo")
 				if err == nil {

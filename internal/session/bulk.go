@@ -33,14 +33,12 @@ const bulkByte = 0
 // openBulk makes a lane of ours a stream. Under the session's lock.
 func (s *Session) openBulk(l Lane) (conn, error) {
 	b := &bulk{s: s, id: l.ID(), lane: l, open: true}
-	_, err := l.Write([]byte{bulkByte}) // a new lane has room for it
-	if err == nil {
-		err = s.p.cfg.Signal.Send(wire.AppendSession(nil, wire.SessionBulk{Session: s.id, Lane: b.id}))
-	}
+	err := s.p.cfg.Signal.Send(wire.AppendSession(nil, wire.SessionBulk{Session: s.id, Lane: b.id}))
 	if err != nil {
 		abandon(l, laneAborted)
 		return nil, &Error{Cause: ErrLinkLost, Err: err}
 	}
+	_, _ = l.Write([]byte{bulkByte}) // as a session's lane begins
 	s.addBulk(b)
 	return b, nil
 }

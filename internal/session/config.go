@@ -63,8 +63,8 @@ type Config struct {
 
 // Bounds on what the other end can make this one hold.
 const (
-	maxRequests   = 64              // that wait for an answer
-	maxStrays     = 64              // lanes that nothing has named
+	maxRequests   = 256             // that wait for an answer
+	maxStrays     = 256             // lanes that nothing has named
 	strayTime     = 5 * time.Second // how long they are kept
 	laneTime      = 10 * time.Second
 	maxEarly      = 16 // datagrams of flows that are not open yet, of a session

@@ -35,8 +35,8 @@
 //
 // # Bounds
 //
-// What a friend can make this end hold is bounded: 64 requests that wait for an
-// answer, 64 lanes that belong to nothing for 5 s, the session's limit of
+// What a friend can make this end hold is bounded: 256 requests that wait for an
+// answer, 256 lanes that belong to nothing for 5 s, the session's limit of
 // streams, a window for each, 256 KiB of datagrams a flow, 16 early datagrams a
 // session for 1 s. All memory of all sessions of a node is counted in a
 // [Budget]. What breaks the protocol inside a session closes the session; other

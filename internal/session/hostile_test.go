@@ -259,10 +259,10 @@ func TestSynFlood(t *testing.T) {
 	expect(t, s, ErrFault)
 }
 
-// TestRequestFlood: 64 requests may wait; others are refused at once.
+// TestRequestFlood: 256 requests may wait; others are refused at once.
 func TestRequestFlood(t *testing.T) {
 	h := newHostile(t)
-	const flood = 200
+	const flood = maxRequests + 100
 	for i := range uint64(flood) {
 		h.send(wire.SessionRequest{
 			Session: 2*i + 1, Lane: 2*i + 1, Streams: 1, Service: "test", Metadata: make([]byte, wire.MaxMetadata),

@@ -154,9 +154,6 @@ func (p *Peer) request(r Request) (*Session, error) {
 }
 
 func (p *Peer) ask(r Request, lane Lane) (*Session, error) {
-	if _, err := lane.Write(appendHeader(nil, cmdNOP, 0, 0)); err != nil { // a new lane has room for it
-		return nil, fmt.Errorf("ask for a session: %w", err)
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {
@@ -172,6 +169,9 @@ func (p *Peer) ask(r Request, lane Lane) (*Session, error) {
 	}
 	p.next += 2
 	p.sessions[s.id] = s
+	// The lane begins after the request, which names it. A new one has room for
+	// this; if it fails, the answer or the link's end says why.
+	_, _ = lane.Write(appendHeader(nil, cmdNOP, 0, 0))
 	return s, nil
 }
 
