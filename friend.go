@@ -160,8 +160,8 @@ func (f *Friend) Name() string {
 // Label returns the name that this node's user gave the friend; empty if none.
 func (f *Friend) Label() string { i, _ := f.snapshot(); return i.label }
 
-// Online reports whether the friend has been heard from, bound to a question
-// of ours, within the last 30 s.
+// Online reports whether there is a live link to the friend, or it has been heard
+// from, bound to a question of ours, within the last 30 s.
 func (f *Friend) Online() bool { i, _ := f.snapshot(); return i.online }
 
 // Presence returns what the friend shows; PresenceOffline when not online.

@@ -237,22 +237,6 @@ func (a *Lane) Stop(code uint64) {
 	rouse(a.readable)
 }
 
-// SetWeight sets the lane's share of the link among the lanes that have
-// something to send: 1, the default, to 256.
-func (a *Lane) SetWeight(weight int) {
-	a.l.mu.Lock()
-	defer a.l.mu.Unlock()
-	a.r.SetWeight(weight)
-}
-
-// Buffered returns how many bytes wait to be read, and how many were written
-// and are not acknowledged yet.
-func (a *Lane) Buffered() (unread, unacknowledged int) {
-	a.l.mu.Lock()
-	defer a.l.mu.Unlock()
-	return a.r.Buffered()
-}
-
 // Flush waits until the peer has acknowledged all that was written, the end of
 // the half included if it was ended. The error is ctx's or the link's.
 func (a *Lane) Flush(ctx context.Context) error {

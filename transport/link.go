@@ -94,12 +94,11 @@ type Link struct {
 	flushing   map[*Lane]struct{}
 	opened     []*Lane // by the peer, not yet handed on
 	control    control
-	datagrams  bool // some wait for the handler
-	proven     bool // the peer has acknowledged data: it has confirmed the keys too
-	told       bool // of its end,
-	toldProven bool // and that it is proven
-	changed    bool // path or suspicion, not yet told
-	canOpen    chan struct{}
+	datagrams  bool          // some wait for the handler
+	proven     bool          // the peer has acknowledged data: it has confirmed the keys too
+	told       bool          // of its end,
+	toldProven bool          // and that it is proven
+	changed    bool          // path or suspicion, not yet told
 	moved      chan struct{} // closed, and made anew, when the current path changes
 	closing    bool          // CLOSE goes out; err is set
 	closeAt    time.Duration // when a closing link is forgotten
@@ -157,7 +156,7 @@ func newLink(env linkEnv, c linkConfig) *Link {
 		peer: c.peer, lower: c.lower, id: c.id, order: c.order, master: c.master, env: env,
 		epoch: time.Now(), wake: make(chan struct{}, 1), up: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}),
 		keys: c.keys, relays: c.relays, paths: newPathTable(c.lower, c.keys.outID, c.conduit, c.remote), live: newLiveness(),
-		lanes: map[uint64]*Lane{}, flushing: map[*Lane]struct{}{}, canOpen: make(chan struct{}), moved: make(chan struct{}),
+		lanes: map[uint64]*Lane{}, flushing: map[*Lane]struct{}{}, moved: make(chan struct{}),
 		closeAt: noTime, drops: map[string]uint64{},
 	}
 	m := c.machine
@@ -256,8 +255,8 @@ func (l *Link) SendDatagram(session, flow uint64, b []byte) error {
 	return nil
 }
 
-// OpenLane opens a lane. While the peer allows no more it fails; CanOpen tells
-// when to try again.
+// OpenLane opens a lane. While the peer allows no more lanes it fails; some of
+// those that are open must end first.
 func (l *Link) OpenLane() (*Lane, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -451,10 +450,6 @@ func (l *Link) poll() {
 			if ev.Ready&reliable.Datagrams != 0 {
 				l.datagrams = true
 				l.rouse()
-			}
-			if ev.Ready&reliable.CanOpen != 0 {
-				close(l.canOpen)
-				l.canOpen = make(chan struct{})
 			}
 			continue
 		}
