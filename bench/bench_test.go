@@ -64,8 +64,8 @@ func TestRun(t *testing.T) {
 }
 
 // TestAllocations holds carrier's data path to no allocation a packet. What
-// remains are those of opening a stream, and of an ordinary stream a few for
-// each of the buffers that its session gathers frames in.
+// remains are those of opening a stream, and of pools that the garbage collector
+// has emptied.
 func TestAllocations(t *testing.T) {
 	const size = 32 << 20
 	rate := runtime.MemProfileRate
@@ -74,10 +74,6 @@ func TestAllocations(t *testing.T) {
 	for _, s := range stacks() {
 		if !strings.HasPrefix(s.name, "carrier") {
 			continue
-		}
-		limit := 0.15 // allocations a packet
-		if strings.Contains(s.name, "bulk") {
-			limit = 0.01
 		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Setenv(carrierNoGSO, "")
@@ -97,10 +93,9 @@ func TestAllocations(t *testing.T) {
 			if packets < size/65536 {
 				t.Fatalf("%d packets were counted for %d bytes", packets, size)
 			}
-			got := float64(allocs) / float64(packets)
-			t.Logf("%d allocations for %d packets: %.5f each", allocs, packets, got)
-			if got > limit {
-				t.Errorf("%.4f allocations a packet, want at most %v", got, limit)
+			t.Logf("%d allocations for %d packets", allocs, packets)
+			if limit := 250 + int64(packets/100); allocs > limit {
+				t.Errorf("%d allocations for %d packets, want at most %d", allocs, packets, limit)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -18,6 +19,7 @@ type attemptEnv struct {
 	mux    *mux
 	log    *slog.Logger
 	relays func() []*relay // those that have an address now
+	keyLog io.Writer       // nil: secrets are told to nobody
 }
 
 // established is an attempt that has found a path, and for a new link made keys.
@@ -122,6 +124,11 @@ func (a *attempt) newLink(ctx context.Context) (*established, error) {
 	suite, exporter, err := exportKeys(a.dtls)
 	if err != nil {
 		return nil, err
+	}
+	if a.env.keyLog != nil {
+		if _, err := fmt.Fprintf(a.env.keyLog, "CARRIER_LINK %x %x\n", a.spec.ID, exporter); err != nil {
+			return nil, fmt.Errorf("write the key log: %w", err)
+		}
 	}
 	select {
 	case <-a.paths: // of before; a later one is a later path

@@ -31,6 +31,14 @@ func (d *direct) write(b []byte, size int, to netip.AddrPort) error {
 	return s.WriteSegments(b, size, to)
 }
 
+func (d *direct) writeWhole(b []byte, to netip.AddrPort) error {
+	s := d.socket(to.Addr())
+	if s == nil {
+		return fmt.Errorf("no socket for the family of %v", to)
+	}
+	return s.WriteWhole(b, to)
+}
+
 // send sends one datagram.
 func (d *direct) send(b []byte, to netip.AddrPort) error { return d.write(b, len(b), to) }
 

@@ -64,6 +64,9 @@ func newDTLS(conn *handshakeConn, spec *attemptSpec, env *attemptEnv) (*dtls.Con
 		dtls.WithMTU(handshakeMTU),
 		dtls.WithLoggerFactory(pionLogs{env.log}),
 	}
+	if env.keyLog != nil {
+		options = append(options, dtls.WithKeyLogWriter(env.keyLog))
+	}
 	nowhere := &net.UDPAddr{} // conn knows where to send
 	if spec.Lower {
 		client := make([]dtls.ClientOption, len(options))

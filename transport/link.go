@@ -47,12 +47,13 @@ func (e *FaultError) Error() string { return "the peer broke the protocol: " + e
 func (e *FaultError) Unwrap() error { return e.Err }
 
 const (
-	// packetSize is the size of a full datagram: what every IPv6 path carries.
+	// packetSize is the size of a full datagram while nothing larger is known to
+	// pass: what every IPv6 path carries.
 	packetSize = 1232
-	// batchPackets is how many full packets are sealed in one round: the most
-	// that the system takes at once, and a few hundred microseconds of work.
-	batchPackets = 48
-	askEvery     = 200 * time.Millisecond
+	// roundSize is how many bytes are sealed in one round: the most that the
+	// system takes at once, and a few hundred microseconds of work.
+	roundSize = 64 << 10
+	askEvery  = 200 * time.Millisecond
 	// confirmFor bounds key confirmation.
 	confirmFor = 20 * time.Second
 	// linger is how long a closed link answers what still comes with CLOSE.
@@ -87,6 +88,7 @@ type Link struct {
 	paths      *pathTable
 	relays     []netip.AddrPort // of the peer
 	live       liveness
+	sizes      sizeSearch
 	pn         uint64
 	ids        uint32 // connection IDs registered: indexes below it
 	confirm    confirmation
@@ -119,7 +121,7 @@ func (o linkOrder) above(p linkOrder) bool {
 type linkEnv struct {
 	handler    Handler
 	log        *slog.Logger
-	buffers    *sync.Pool                     // of *[]byte, batchPackets × packetSize
+	buffers    *sync.Pool                     // of *[]byte, roundSize
 	register   func(l *Link, first, n uint32) // connection IDs of these indexes are the link's
 	unregister func(l *Link, n uint32)
 	up         func(l *Link)            // it is confirmed
@@ -134,6 +136,7 @@ type send struct {
 	path     *path
 	from, to int
 	size     int
+	whole    bool // one datagram, not to be fragmented
 }
 
 type linkConfig struct {
@@ -155,7 +158,7 @@ func newLink(env linkEnv, c linkConfig) *Link {
 	l := &Link{
 		peer: c.peer, lower: c.lower, id: c.id, order: c.order, master: c.master, env: env,
 		epoch: time.Now(), wake: make(chan struct{}, 1), up: make(chan struct{}), done: make(chan struct{}), stopped: make(chan struct{}),
-		keys: c.keys, relays: c.relays, paths: newPathTable(c.lower, c.keys.outID, c.conduit, c.remote), live: newLiveness(),
+		keys: c.keys, relays: c.relays, paths: newPathTable(c.lower, c.keys.outID, c.conduit, c.remote), live: newLiveness(), sizes: newSizeSearch(),
 		lanes: map[uint64]*Lane{}, flushing: map[*Lane]struct{}{}, moved: make(chan struct{}),
 		closeAt: noTime, drops: map[string]uint64{},
 	}
@@ -375,8 +378,12 @@ func (l *Link) receive(b []byte, c conduit, from netip.AddrPort, index uint32) {
 		}
 		l.rouse()
 	}
-	if found.HasResponse && l.paths.responded(now, found.Response) {
-		l.pathChanged(now)
+	if found.HasResponse {
+		if l.paths.responded(now, found.Response) {
+			l.pathChanged(now)
+		}
+		l.search().answered(now, found.Response)
+		l.resize()
 	}
 	l.poll()
 	l.wakeIfDue()
@@ -402,6 +409,7 @@ func kindsOf(plain []byte) (confirms, probes bool) {
 // pathChanged begins to use a path. Under mu.
 func (l *Link) pathChanged(now time.Duration) {
 	l.machine.PathChanged(now, l.paths.current.rtt, 0)
+	l.sizes = newSizeSearch()
 	l.changed = true
 	close(l.moved)
 	l.moved = make(chan struct{})

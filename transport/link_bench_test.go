@@ -27,7 +27,7 @@ func loopback(tb testing.TB) *joined {
 		j.at[i] = s.LocalAddr()
 	}
 	master := bytes.Repeat([]byte{7}, 32)
-	buffers := &sync.Pool{New: func() any { b := make([]byte, batchPackets*packetSize); return &b }}
+	buffers := &sync.Pool{New: func() any { b := make([]byte, roundSize); return &b }}
 	for end, w := range []*witness{j.wa, j.wb} {
 		d := &direct{sockets: []Socket{sockets[end]}}
 		env := linkEnv{

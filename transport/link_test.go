@@ -32,7 +32,7 @@ type line struct {
 	down  [2]bool // what that end sends is lost
 	links [2]*Link
 	sent  [2]atomic.Int64
-	seen  func(from int, b []byte) // every datagram
+	seen  func(from int, b []byte, to netip.AddrPort) // every datagram
 }
 
 // lineEnd is the conduit of one end.
@@ -58,13 +58,15 @@ func (c lineEnd) local(netip.AddrPort) netip.AddrPort {
 
 func (c lineEnd) relayed() bool { return false }
 
+func (c lineEnd) writeWhole(b []byte, to netip.AddrPort) error { return c.write(b, len(b), to) }
+
 func (n *line) carry(from int, b []byte, to netip.AddrPort) {
 	n.sent[from].Add(1)
 	b = bytes.Clone(b)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.seen != nil {
-		n.seen(from, b)
+		n.seen(from, b, to)
 	}
 	if n.down[from] || n.at[1-from] != to {
 		return
@@ -78,6 +80,22 @@ func (n *line) carry(from int, b []byte, to netip.AddrPort) {
 		copied := bytes.Clone(b)
 		time.AfterFunc(due-time.Since(n.begun), func() { n.arrive(1-from, copied, source) })
 	}
+}
+
+// carries changes what both directions are like.
+func (n *line) carries(l lab.Link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.paths {
+		p.Set(l)
+	}
+}
+
+// seenBy has f see every datagram from now on.
+func (n *line) seenBy(f func(from int, b []byte, to netip.AddrPort)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen = f
 }
 
 func (n *line) arrive(at int, b []byte, from netip.AddrPort) {
@@ -156,7 +174,7 @@ func join(t *testing.T, l *lab.Link, seed uint64) *joined {
 	}
 	j := &joined{line: n, wa: newWitness(), wb: newWitness()}
 	master := bytes.Repeat([]byte{7}, 32)
-	buffers := &sync.Pool{New: func() any { b := make([]byte, batchPackets*packetSize); return &b }}
+	buffers := &sync.Pool{New: func() any { b := make([]byte, roundSize); return &b }}
 	made := func(end int, w *witness) *Link {
 		env := linkEnv{
 			handler: w, log: slog.New(slog.DiscardHandler), buffers: buffers,
@@ -556,7 +574,7 @@ func TestAddressChanges(t *testing.T) {
 		a, b := j.lane(t)
 		ids := map[connID]map[netip.AddrPort]bool{}
 		j.mu.Lock()
-		j.seen = func(from int, p []byte) {
+		j.seen = func(from int, p []byte, _ netip.AddrPort) {
 			id, _ := dataConnID(p)
 			if ids[id] == nil {
 				ids[id] = map[netip.AddrPort]bool{}
@@ -603,7 +621,7 @@ func TestUnansweredPath(t *testing.T) {
 		victim := netip.MustParseAddrPort("203.0.113.1:53")
 		var toVictim, fromVictim int
 		j.mu.Lock()
-		j.seen = func(from int, p []byte) { // somebody on the path sends it on from the victim's address
+		j.seen = func(from int, p []byte, _ netip.AddrPort) { // somebody on the path sends it on from the victim's address
 			if from == 0 {
 				fromVictim += len(p)
 				b := bytes.Clone(p)

@@ -43,6 +43,9 @@ type Path struct {
 type conduit interface {
 	// write sends b cut into datagrams of size bytes; the last may be shorter.
 	write(b []byte, size int, to netip.AddrPort) error
+	// writeWhole sends one datagram that nobody may fragment. An error says that
+	// it cannot leave so.
+	writeWhole(b []byte, to netip.AddrPort) error
 	local(to netip.AddrPort) netip.AddrPort
 	relayed() bool
 }

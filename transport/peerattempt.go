@@ -42,7 +42,7 @@ func (p *peer) start(spec attemptSpec) {
 func (p *peer) attempt(ctx context.Context, spec attemptSpec) error {
 	t := p.t
 	spec.Remote.Offer = t.claimed(spec.Remote.Offer)
-	est, err := runAttempt(ctx, spec, attemptEnv{mux: t.mux, log: t.log, relays: t.allocated})
+	est, err := runAttempt(ctx, spec, attemptEnv{mux: t.mux, log: t.log, relays: t.allocated, keyLog: t.config.InsecureKeyLog})
 	if err != nil {
 		return err
 	}

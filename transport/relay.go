@@ -99,6 +99,9 @@ func (r *relay) write(b []byte, size int, to netip.AddrPort) error {
 	return nil
 }
 
+// writeWhole is not known by a relay.
+func (r *relay) writeWhole([]byte, netip.AddrPort) error { return errors.ErrUnsupported }
+
 // addStats adds the relay's counters to all.
 func (r *relay) addStats(all map[string]uint64) {
 	all["relay.allocated"] += r.made.Load()

@@ -40,7 +40,7 @@ type roguePacket struct {
 func newRogue(t *testing.T) *rogue {
 	master := bytes.Repeat([]byte{9}, 32)
 	r := &rogue{t: t, keys: newLinkKeys(suiteAES128GCM, master, true), w: newWitness()}
-	buffers := &sync.Pool{New: func() any { b := make([]byte, batchPackets*packetSize); return &b }}
+	buffers := &sync.Pool{New: func() any { b := make([]byte, roundSize); return &b }}
 	r.l = newLink(linkEnv{
 		handler: r.w, log: slog.New(slog.DiscardHandler), buffers: buffers,
 		register: func(_ *Link, first, n uint32) {
@@ -77,6 +77,8 @@ func newKnownRogue(t *testing.T) *rogue {
 
 func (r *rogue) local(netip.AddrPort) netip.AddrPort { return placeB }
 func (r *rogue) relayed() bool                       { return false }
+
+func (r *rogue) writeWhole(b []byte, to netip.AddrPort) error { return r.write(b, len(b), to) }
 
 func (r *rogue) write(b []byte, size int, to netip.AddrPort) error {
 	r.mu.Lock()

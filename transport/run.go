@@ -52,7 +52,14 @@ func (l *Link) round() (more bool, next time.Duration, over bool) {
 	l.mu.Unlock()
 
 	for _, s := range sends {
-		if err := s.path.conduit.write((*buffer)[s.from:s.to], s.size, s.path.remote); err != nil {
+		b := (*buffer)[s.from:s.to]
+		if s.whole {
+			if err := s.path.conduit.writeWhole(b, s.path.remote); err != nil {
+				l.sizeRefused(s.size)
+			}
+			continue
+		}
+		if err := s.path.conduit.write(b, s.size, s.path.remote); err != nil {
 			l.env.log.Debug("data not sent", "peer", l.peer, "to", s.path.remote, "err", err)
 		}
 	}
@@ -75,6 +82,8 @@ func (l *Link) judge(now time.Duration) {
 	if l.paths.advance(now) {
 		l.pathChanged(now)
 	}
+	l.search().advance(now)
+	l.resize()
 	v := l.live.advance(now, l.machine.RTT(), len(l.lanes) > 0)
 	switch {
 	case v.dead:
@@ -113,16 +122,30 @@ func (l *Link) fill(now time.Duration, b []byte) (more bool) {
 		})
 		l.seal(&out, p.path, room[:n])
 	}
+	if token, size := l.sizes.probe(now, l.machine.RTT()); size > 0 && l.err == nil {
+		room := out[len(out)+dataHeader : len(out)+size-dataTag]
+		n := l.machine.Probe(l.pn, room, reliable.Probe{HasChallenge: true, Challenge: token})
+		l.seal(&out, l.paths.current, room[:n])
+		if last := len(l.sends) - 1; last >= 0 && l.sends[last].size == size {
+			l.sends[last].whole = true
+		}
+	}
 	l.control.pump()
-	for len(out)+packetSize <= cap(out) {
-		room := out[len(out)+dataHeader : len(out)+packetSize-dataTag]
+	for {
+		full := l.machine.MaxPacket()
+		if len(out)+dataOverhead+full > cap(out) {
+			return true
+		}
+		room := out[len(out)+dataHeader : len(out)+dataHeader+full]
 		n := l.machine.NextPacket(now, l.pn, room)
 		if n == 0 {
 			return false
 		}
+		if n == full && l.sizes.wanted(now) {
+			l.searchSize(now)
+		}
 		l.seal(&out, l.paths.current, room[:n])
 	}
-	return true
 }
 
 // seal appends plain, sealed for the path, to out; packets of one size on one
@@ -137,7 +160,7 @@ func (l *Link) seal(out *[]byte, p *path, plain []byte) {
 	}
 	if n := len(l.sends); n > 0 {
 		last := &l.sends[n-1]
-		if last.path == p && last.size >= size && (last.to-last.from)%last.size == 0 {
+		if last.path == p && !last.whole && last.size >= size && (last.to-last.from)%last.size == 0 {
 			last.to = len(*out)
 			return
 		}
@@ -153,7 +176,7 @@ func (l *Link) nextRound() time.Duration {
 	if !l.confirm.done {
 		return min(l.confirm.next, confirmFor)
 	}
-	return min(l.machine.Timeout(), l.paths.next(), l.live.next(l.machine.RTT(), len(l.lanes) > 0))
+	return min(l.machine.Timeout(), l.paths.next(), l.sizes.next, l.live.next(l.machine.RTT(), len(l.lanes) > 0))
 }
 
 // news is what the handler is to be told.

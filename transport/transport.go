@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -23,6 +24,10 @@ type Socket interface {
 	// WriteSegments sends b cut into datagrams of size bytes, the last of which
 	// may be shorter. It does not keep b.
 	WriteSegments(b []byte, size int, to netip.AddrPort) error
+	// WriteWhole sends a datagram that neither the system nor a router may
+	// fragment. Any error, such as that it is too large for the first link of the
+	// way or that the system cannot do so, means that it has not left.
+	WriteWhole(b []byte, to netip.AddrPort) error
 }
 
 // Net opens connections to TURN servers and resolves the names of servers.
@@ -96,6 +101,12 @@ type Config struct {
 	// LaneWindow and LinkWindow bound what is buffered for reading, in bytes, of
 	// one lane and of all lanes of a link; 0: 16 and 32 MiB.
 	LaneWindow, LinkWindow int
+	// InsecureKeyLog, unless nil, is told the secrets of every link that is made: the
+	// DTLS handshake's in the NSS key log format, which Wireshark reads, and what it
+	// exports for the link as "CARRIER_LINK", the link's ID and the secret, all in
+	// hexadecimal. Whoever has them reads the link. It is for the analysis of
+	// recordings, and used by several goroutines at once.
+	InsecureKeyLog io.Writer
 }
 
 // Transport makes and keeps the links of one node. All methods are safe for
@@ -151,7 +162,7 @@ func New(c Config) (*Transport, error) {
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
-	t.buffers.New = func() any { b := make([]byte, batchPackets*packetSize); return &b }
+	t.buffers.New = func() any { b := make([]byte, roundSize); return &b }
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	var bases []netip.AddrPort
 	for _, s := range c.Sockets {

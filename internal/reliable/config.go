@@ -20,8 +20,8 @@ type Config struct {
 	Odd bool
 	// RTT is the round trip that the handshake measured; 0 assumes 100 ms until the first sample.
 	RTT time.Duration
-	// MaxPacket is the bytes of the largest plaintext packet to be sent: the unit of congestion control, and what bounds
-	// datagrams; 0 is 1200, the least is 256. Packets that come may be of any size.
+	// MaxPacket is the bytes of the largest plaintext packet to be sent before [Machine.SetMaxPacket]: the unit of
+	// congestion control, and what bounds datagrams; 0 is 1200, the least is 256. Packets that come may be of any size.
 	MaxPacket int
 	// Controller makes the congestion control of a path; nil is [NewCubic].
 	Controller func(Path) Controller

@@ -75,9 +75,10 @@ func (q *datagramQueue) trim() {
 	}
 }
 
-// MaxDatagram is the length of the longest datagram that fits into a packet, whatever its session and flow.
+// MaxDatagram is the length of the longest datagram that fits into a packet that the path has carried from the start,
+// whatever its session and flow: [Machine.SetMaxPacket] does not change it.
 func (m *Machine) MaxDatagram() int {
-	return m.maxPacket - 1 - wire.DatagramOverhead(wire.MaxVarint, wire.MaxVarint, m.maxPacket) // 1: PING
+	return m.size.base - 1 - wire.DatagramOverhead(wire.MaxVarint, wire.MaxVarint, m.size.base) // 1: PING
 }
 
 // SendDatagram queues a datagram, of a session and flow of at most [wire.MaxVarint]; it is sent once, and lost if its

@@ -91,6 +91,7 @@ type line struct {
 	now      time.Duration
 	delay    time.Duration
 	down     bool
+	mtu      int // larger packets are lost; 0: none is
 	a, b     *end
 	transits transits
 	seq      int
@@ -182,7 +183,7 @@ func (l *line) carry(e *end, pn uint64, packet []byte) {
 	if e.twice[pn] {
 		copies, fate = 2, "  twice"
 	}
-	if l.down || e.drop[pn] {
+	if l.down || e.drop[pn] || l.mtu > 0 && len(packet) > l.mtu {
 		copies, fate = 0, "  lost"
 	}
 	late := e.hold[pn]

@@ -49,7 +49,7 @@ type Machine struct {
 	controller    Controller
 	pacer         pacer
 	rate          rateSampler
-	maxPacket     int
+	size          packetSize
 	ackScratch    []wire.AckRange
 	outAck, inAck wire.Ack // here, not on the stack, for what they hold would be moved to the heap
 	pinging       bool     // the program wants to hear of the peer
@@ -108,7 +108,7 @@ func (m *Machine) Timeout() time.Duration {
 		return m.now
 	}
 	if m.waiting() && m.recovery.inFlight < m.controller.Window() {
-		at = min(at, m.pacer.next(m.now, m.maxPacket, m.controller.Rate()))
+		at = min(at, m.pacer.next(m.now, m.size.most, m.controller.Rate()))
 	}
 	return at
 }

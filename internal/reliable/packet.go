@@ -12,7 +12,7 @@ const (
 )
 
 // NextPacket runs what is due and writes the next packet, to be sealed with number pn, into buf, at most
-// Config.MaxPacket bytes. It returns 0 when nothing is to be sent now, or buf is below 128 bytes; pn then counts as not
+// [Machine.MaxPacket] bytes. It returns 0 when nothing is to be sent now, or buf is below 128 bytes; pn then counts as not
 // used. It is called until it returns 0: after Receive, after what the program did, and at [Machine.Timeout]. Numbers
 // rise strictly from one use to the next (it panics if not: a number used twice breaks the seal), gaps are allowed.
 func (m *Machine) NextPacket(now time.Duration, pn uint64, buf []byte) (n int) {
@@ -27,7 +27,7 @@ func (m *Machine) NextPacket(now time.Duration, pn uint64, buf []byte) (n int) {
 	if m.now >= m.trimAt {
 		m.trim()
 	}
-	b := buf[:0:min(len(buf), m.maxPacket)]
+	b := buf[:0:min(len(buf), m.size.most)]
 	if m.maySend() {
 		if n := m.fullPacket(pn, b); n > 0 {
 			return n
@@ -53,7 +53,7 @@ func (m *Machine) maySend() bool {
 			m.rate.appLimited(r.inFlight)
 		}
 		return false
-	case r.inFlight < m.controller.Window() && m.pacer.next(m.now, m.maxPacket, m.controller.Rate()) <= m.now:
+	case r.inFlight < m.controller.Window() && m.pacer.next(m.now, m.size.most, m.controller.Rate()) <= m.now:
 		return true
 	}
 	m.limitedUntil = m.sent.next

@@ -32,7 +32,7 @@ func (m *Machine) Probe(pn uint64, buf []byte, p Probe) (n int) {
 }
 
 // PathChanged says that packets go another way from now on, with a round trip of rtt (0 is not known) and packets of at
-// most maxPacket bytes (0 is as before): congestion control and the estimate of the round trip begin anew, the back-off
+// most maxPacket bytes (0 is as at the start of the path before): congestion control and the estimate of the round trip begin anew, the back-off
 // of the loss timer ends. What is in flight does not count against the new path, and is lost as soon as what follows it
 // is acknowledged and it is not.
 func (m *Machine) PathChanged(now, rtt time.Duration, maxPacket int) {
@@ -44,14 +44,14 @@ func (m *Machine) PathChanged(now, rtt time.Duration, maxPacket int) {
 		rtt = defaultRTT
 	}
 	if maxPacket <= 0 {
-		maxPacket = m.maxPacket
+		maxPacket = m.size.base
 	}
 	m.startPath(rtt, max(maxPacket, minPacket))
 }
 
 // startPath begins congestion control and recovery anew.
 func (m *Machine) startPath(rtt time.Duration, maxPacket int) {
-	m.maxPacket = maxPacket
+	m.size = packetSize{base: maxPacket, most: maxPacket}
 	m.controller = m.cfg.Controller(Path{MaxPacket: maxPacket, RTT: rtt})
 	m.pacer = pacer{packet: maxPacket}
 	m.rate = rateSampler{}

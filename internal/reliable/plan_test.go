@@ -277,6 +277,34 @@ func (s *schedule) disturb() {
 	}
 }
 
+// resize draws that larger packets than before are found to pass, and perhaps pass no more after a while.
+func (s *schedule) resize() {
+	if !s.chance(0.3) {
+		return
+	}
+	s.tally.Raises++
+	size := 1000 + s.logUniform(1, 8000)
+	hole := s.chance(0.5)
+	s.plan.Overhead += 10 * time.Second // until what vanishes is noticed
+	s.after(s.duration(time.Millisecond, 2*time.Second), s.sides[0].end, func() {
+		for _, d := range s.sides {
+			s.trace("%s may send packets of %d", d.name, size)
+			d.SetMaxPacket(size)
+			d.size, d.buf = d.MaxPacket(), make([]byte, d.MaxPacket())
+		}
+	})
+	if !hole {
+		return
+	}
+	s.after(s.duration(2*time.Millisecond, 5*time.Second), s.sides[0].end, func() {
+		for i, d := range s.sides {
+			s.plan.Links[i].MTU = d.base + sealing
+			s.apply(i)
+		}
+		s.trace("the line carries no large packets")
+	})
+}
+
 // cut lets directions of the line die or live again.
 func (s *schedule) cut(ways int, down bool) {
 	s.trace("the line is down in the directions %02b: %v", ways, down)

@@ -241,6 +241,7 @@ func (h *half) settle() {
 type side struct {
 	*end
 	s       *schedule
+	base    int // size of packets that the path carries whatever else
 	lanes   map[uint64]*lane
 	opened  uint64  // the newest lane of the peer's
 	waiting []*lane // to be opened when that can be
@@ -456,6 +457,6 @@ func (d *side) move(size int) {
 	}
 	s.trace("%s learns of the line, packets of %d", d.name, size)
 	d.PathChanged(s.now, rtt, size)
-	d.size, d.buf = size, make([]byte, size)
+	d.size, d.base, d.buf = size, size, make([]byte, size)
 	s.progress()
 }

@@ -110,6 +110,7 @@ func (m *Machine) packetAcked(i int32, res *ackResult) {
 		res.newest, res.sentAt, res.current = p.pn, p.at, p.path == m.recovery.path
 	}
 	res.any = true
+	m.size.acked(p)
 	for f := p.frames; f != 0; f = s.frames.at(f).next {
 		m.frameAcked(s.frames.at(f))
 	}
@@ -227,6 +228,7 @@ func (m *Machine) packetLost(p *sentPacket, loss *Loss) {
 	r := &m.recovery
 	m.stats.PacketsLost++
 	m.stats.BytesLost += uint64(p.size)
+	m.size.lost(p)
 	if p.path == r.path {
 		r.inFlight -= int(p.size)
 		r.packets--
@@ -285,6 +287,7 @@ func (m *Machine) checkLost() {
 	// being taken for lost.
 	m.stats.Timeouts++
 	r.timeouts++
+	m.size.timedOut(r.timeouts)
 	r.probes = ptoProbes
 	i := m.sent.flying.head
 	for n := 0; i != 0 && n < ptoProbes; n++ {

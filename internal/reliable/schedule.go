@@ -38,7 +38,7 @@ func (q *laneQueue) join(from *laneQueue) {
 }
 
 // turn is how many bytes a lane of weight 1 sends in its turn.
-func (m *Machine) quantum(l *Lane) int { return l.weight * m.maxPacket }
+func (m *Machine) quantum(l *Lane) int { return l.weight * m.size.most }
 
 // activate queues a lane for sending, if it has something to send.
 func (m *Machine) activate(l *Lane) {
@@ -112,7 +112,7 @@ func (m *Machine) lanesData(b []byte, packet int32) []byte {
 		switch {
 		case !l.out.again() && !l.out.fresh():
 			m.active.remove(l)
-		case l.deficit < m.maxPacket/2: // the rest of a turn too short for a packet is kept for the next
+		case l.deficit < m.size.most/2: // the rest of a turn too short for a packet is kept for the next
 			l.deficit += m.quantum(l)
 			m.active.remove(l)
 			m.active.push(l)

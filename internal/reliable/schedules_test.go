@@ -50,6 +50,7 @@ func TestSchedules(t *testing.T) {
 		"EOF": total.EOFs, "reset": total.Resets, "stop": total.Stops, "halt": total.Halts, "pause": total.Pauses,
 		"full lane": total.Blocked, "refused lane": total.TooMany, "datagram": total.Datagrams, "lost datagram": total.Missing, "probe": total.Probes,
 		"lost packet": total.Lost, "spurious loss": total.Spurious, "outage": total.Outages, "move": total.Moves,
+		"raise": total.Raises, "fall": total.Falls,
 		"closed": total.Closed,
 	} {
 		if count < n/20 {
@@ -89,8 +90,8 @@ func TestDeterministic(t *testing.T) {
 // tally counts what schedules have exercised.
 type tally struct {
 	Bytes, EOFs, Resets, Stops, Halts, Pauses, Blocked, TooMany int
-	Datagrams, Missing, Probes, Outages, Moves, Closed          int
-	Packets, Lost, Spurious                                     int
+	Datagrams, Missing, Probes, Outages, Moves, Raises, Closed  int
+	Packets, Lost, Spurious, Falls                              int
 	Time                                                        time.Duration
 	Slowest                                                     float64 // largest share of the time allowed that was taken
 	Longest                                                     float64 // the same of the time without progress
@@ -111,9 +112,11 @@ func (t *tally) add(o tally) {
 	t.Probes += o.Probes
 	t.Outages += o.Outages
 	t.Moves += o.Moves
+	t.Raises += o.Raises
 	t.Closed += o.Closed
 	t.Packets += o.Packets
 	t.Lost += o.Lost
+	t.Falls += o.Falls
 	t.Spurious += o.Spurious
 	t.Time += o.Time
 	t.Slowest = max(t.Slowest, o.Slowest)
@@ -149,7 +152,7 @@ func newSchedule(seed uint64) *schedule {
 	}
 	x, y := s.join(s.plan.Configs[0], s.plan.Configs[1], s.paths[0], s.paths[1])
 	for i, e := range []*end{x, y} {
-		d := &side{end: e, s: s, lanes: make(map[uint64]*lane), got: make(map[uint64]bool), asked: make(map[[8]byte]bool)}
+		d := &side{end: e, s: s, base: e.size, lanes: make(map[uint64]*lane), got: make(map[uint64]bool), asked: make(map[[8]byte]bool)}
 		s.sides[i] = d
 		e.event, e.probed = d.act, d.answer
 		if s.plan.Late > 0 {
@@ -174,6 +177,7 @@ func newSchedule(seed uint64) *schedule {
 	}
 	s.populate()
 	s.disturb()
+	s.resize()
 	return s
 }
 
@@ -354,6 +358,9 @@ func (s *schedule) rest(b bounds) {
 		s.tally.Packets += d.packets
 		s.tally.Lost += int(stats.PacketsLost)
 		s.tally.Spurious += int(stats.PacketsSpurious)
+		if d.size > d.base && d.MaxPacket() == d.base {
+			s.tally.Falls++
+		}
 		if s.closer != nil {
 			var c *reliable.ClosedError
 			if err := d.Err(); err != nil && (!errors.As(err, &c) || c.Code != 7 || c.Reason != "enough" || c.Remote != (d != s.closer)) {

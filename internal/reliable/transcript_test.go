@@ -101,6 +101,7 @@ func (s *script) printf(format string, args ...any) { fmt.Fprintf(s.out, "  "+fo
 //	run 100ms              time passes
 //	quiet, loud            the events and packets that follow are not printed, or are again
 //	down, up               the line loses everything, or nothing
+//	mtu 1200               the line loses packets of more bytes
 //	<end> <verb> …         see verb
 //
 // What is printed has its time in milliseconds. A packet is printed when it leaves, with its number and what becomes of
@@ -126,6 +127,8 @@ func (s *script) run(words []string) {
 		s.quiet = words[0] == "quiet"
 	case "down", "up":
 		s.line.down = words[0] == "down"
+	case "mtu":
+		s.line.mtu = s.number(words[1])
 	case "a":
 		s.verb(s.line.a, words[1], words[2:])
 	case "b":
@@ -165,6 +168,7 @@ func (s *script) start(delay time.Duration) {
 //	drop 3 5-7, hold 3 9ms, twice 3     what becomes of its packets with these numbers
 //	says ack 5-7           sends a packet of its own making: ack, data lane offset n, ping, close code, skip (a number)
 //	path 40ms              its path has changed, to one with this round trip
+//	raise 1400             its path was found to carry packets of so many bytes
 //	quit 7 reason          closes the link
 //	state                  prints what it is at
 func (s *script) verb(e *end, verb string, args []string) {
@@ -211,6 +215,8 @@ func (s *script) verb(e *end, verb string, args []string) {
 		s.says(e, args[0], args[1:])
 	case "path":
 		e.PathChanged(s.line.now, s.duration(args[0]), 0)
+	case "raise":
+		e.SetMaxPacket(numbers[0])
 	case "quit":
 		e.Close(uint64(numbers[0]), strings.Join(args[1:], " "))
 	case "state":
@@ -315,6 +321,9 @@ func (s *script) says(e *end, what string, args []string) {
 func (s *script) state(e *end) {
 	st := e.Stats()
 	s.printf("in flight %d, unread %d, unacknowledged %d, lanes %d", st.InFlight, st.Unread, st.Unacked, st.Lanes)
+	if e.MaxPacket() != e.size.base {
+		s.printf("packets of up to %d bytes", e.MaxPacket())
+	}
 	s.printf("packets: sent %d, received %d, dropped %d, lost %d, spurious %d; timeouts %d; datagrams dropped %d, unread %d",
 		st.PacketsSent, st.PacketsReceived, st.PacketsDropped, st.PacketsLost, st.PacketsSpurious, st.Timeouts,
 		st.DatagramsDropped, st.DatagramsUnread)

@@ -101,7 +101,7 @@ func (s *Session) syn(id uint32) error {
 		return nil
 	}
 	if s.closing || s.count >= s.limit {
-		if len(s.out.buf) > maxRefusals {
+		if s.out.len() > maxRefusals {
 			return fmt.Errorf("%w: streams above the limit, and what refuses them is not taken", errFrame)
 		}
 		s.p.count(countStreams)

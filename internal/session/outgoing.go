@@ -1,13 +1,16 @@
 package session
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // outgoing is what waits to be written to the session's lane. Under the
 // session's lock.
 type outgoing struct {
 	budget  *Budget
 	wake    sync.Cond   // of the goroutine that writes
-	buf     []byte      // frames
+	buf     *[]byte     // frames; nil while there are none
 	held    int         // bytes of streams in buf
 	room    int         // for bytes of streams
 	waiting []*reliable // streams that wait for room, in turn
@@ -16,57 +19,77 @@ type outgoing struct {
 
 // data appends bytes of a stream, for which it has taken room.
 func (o *outgoing) data(stream uint32, p []byte) {
-	o.reserve(frameHeader + len(p))
-	o.buf = append(appendHeader(o.buf, cmdPSH, stream, len(p)), p...)
+	buf := o.reserve(frameHeader + len(p))
+	*buf = append(appendHeader(*buf, cmdPSH, stream, len(p)), p...)
 	o.held += len(p)
 	o.wake.Signal()
 }
 
 // control appends a frame that needs no room.
 func (o *outgoing) control(frame []byte) {
-	o.reserve(len(frame))
-	o.buf = append(o.buf, frame...)
+	buf := o.reserve(len(frame))
+	*buf = append(*buf, frame...)
 	o.wake.Signal()
 }
 
-// reserve makes room in memory.
-func (o *outgoing) reserve(n int) {
-	if n += len(o.buf); n > cap(o.buf) {
-		grown := append((*o.budget.take(n))[:0], o.buf...)
+// reserve makes room in memory, and returns the buffer that has it. Buffers stay
+// behind the pointers that the budget gives, since others would be allocated.
+func (o *outgoing) reserve(n int) *[]byte {
+	switch {
+	case o.buf == nil:
+		o.buf = o.budget.take(n)
+		*o.buf = (*o.buf)[:0]
+	case len(*o.buf)+n > cap(*o.buf):
+		grown := o.budget.take(len(*o.buf) + n)
+		*grown = append((*grown)[:0], *o.buf...)
 		o.release(o.buf)
 		o.buf = grown
 	}
+	return o.buf
 }
 
 // release gives memory back.
-func (o *outgoing) release(buf []byte) {
-	if cap(buf) > 0 {
-		o.budget.give(&buf)
+func (o *outgoing) release(buf *[]byte) {
+	if buf != nil {
+		o.budget.give(buf)
 	}
 }
+
+// manyWaiting is how long a queue of those who wait may be and still be kept
+// when it is empty.
+const manyWaiting = 64
 
 // free gives room to those who wait.
 func (o *outgoing) free(n int) {
 	o.room += n
-	for len(o.waiting) > 0 && o.room > 0 {
-		r := o.waiting[0]
-		o.waiting = o.waiting[1:]
+	served := 0
+	for ; served < len(o.waiting) && o.room > 0; served++ {
+		r := o.waiting[served]
 		r.waiting = false
 		r.grant = min(o.room, maxFrame)
 		o.room -= r.grant
 		r.writable.Broadcast()
 	}
-	if len(o.waiting) == 0 {
-		o.waiting = nil // what was served must not be kept
+	o.waiting = slices.Delete(o.waiting, 0, served)
+	if len(o.waiting) == 0 && cap(o.waiting) > manyWaiting {
+		o.waiting = nil
 	}
 }
 
 // empty reports whether nothing waits.
-func (o *outgoing) empty() bool { return len(o.buf) == 0 && len(o.updates) == 0 }
+func (o *outgoing) empty() bool { return o.len() == 0 && len(o.updates) == 0 }
+
+// len is how many bytes of frames wait.
+func (o *outgoing) len() int {
+	if o.buf == nil {
+		return 0
+	}
+	return len(*o.buf)
+}
 
 // take returns what is to be written next, and how many bytes of streams that
-// is; spare is memory for what comes meanwhile.
-func (o *outgoing) take(spare []byte) (buf []byte, held int) {
+// is; spare is memory for what comes meanwhile, or nil.
+func (o *outgoing) take(spare *[]byte) (buf *[]byte, held int) {
 	for _, r := range o.updates {
 		r.updating = false
 		r.told = r.read
@@ -77,7 +100,9 @@ func (o *outgoing) take(spare []byte) (buf []byte, held int) {
 	clear(o.updates)
 	o.updates = o.updates[:0]
 	buf, held = o.buf, o.held
-	o.buf, o.held = spare[:0], 0
+	if o.buf, o.held = spare, 0; spare != nil {
+		*spare = (*spare)[:0]
+	}
 	return buf, held
 }
 
@@ -85,7 +110,7 @@ func (o *outgoing) take(spare []byte) (buf []byte, held int) {
 func (s *Session) send() {
 	defer s.work.Done()
 	s.mu.Lock()
-	var spare []byte
+	var spare *[]byte
 	for s.err == nil {
 		if s.out.empty() {
 			if s.closing {
@@ -99,7 +124,10 @@ func (s *Session) send() {
 		}
 		buf, held := s.out.take(spare)
 		s.mu.Unlock()
-		_, err := s.lane.Write(buf)
+		var err error
+		if buf != nil { // else there were only updates that nobody needs any more
+			_, err = s.lane.Write(*buf)
+		}
 		s.mu.Lock()
 		if s.err == nil {
 			s.charge(-int64(held))

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -120,10 +121,16 @@ func (p *Peer) Dial(ctx context.Context, r Request) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.await(ctx, s)
+}
+
+// await waits for the answer to the request of s. One that was accepted and then
+// closed in order is a session like any other: what was written is to be read.
+func (p *Peer) await(ctx context.Context, s *Session) (*Session, error) {
 	select {
 	case <-s.answered:
 		s.relieve()
-		if err := s.Err(); err != nil {
+		if err := s.Err(); err != nil && !errors.Is(err, ErrPeerClosed) {
 			return nil, err
 		}
 		return s, nil

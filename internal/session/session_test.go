@@ -121,6 +121,54 @@ func TestOneRoundTrip(t *testing.T) {
 	})
 }
 
+// TestClosedAtOnce: a session that the friend accepts, writes to and closes is
+// had by who asked for it, however late that one looks.
+func TestClosedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, 10*time.Millisecond)
+		p.serve = func(r *Request) {
+			s, err := r.Accept(nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			st, err := s.OpenStream(context.Background(), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := st.Write([]byte("hello and goodbye")); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		asked, err := p.a.request(Request{Service: "greeting", Streams: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-asked.Done()
+		s, err := p.a.await(t.Context(), asked)
+		if err != nil {
+			t.Fatalf("the request: %v", err)
+		}
+		st, err := s.AcceptStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(st); err != nil || string(got) != "hello and goodbye" {
+			t.Errorf("read %q, %v", got, err)
+		}
+		if err := s.Err(); !errors.Is(err, ErrPeerClosed) {
+			t.Errorf("the session ended with %v, want %v", err, ErrPeerClosed)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestRefuse(t *testing.T) {
 	for _, n := range []int{0, 20, 255} {
 		p := newPair(t, 0)

@@ -58,6 +58,8 @@ type Socket struct {
 	receivers [kinds]atomic.Pointer[receiver]
 	turn      atomic.Pointer[map[netip.AddrPort]bool]
 
+	whole sync.Mutex // one WriteWhole after the other
+
 	mu    sync.Mutex // guards what follows
 	conns map[*virtual]struct{}
 	over  bool // the reader has gone
