@@ -1,13 +1,13 @@
 // Package crypto holds the keys of a carrier node: the [Identity] behind an
 // [ID], the [Address] that lets strangers ask for friendship, the [Pair] of
 // secrets that two friends share, signatures over a [Transcript], and the
-// seals ([Key], [Prekey], [ID.Seal]).
+// seals ([Key], [Prekey], [ID.Seal], [SealPassphrase]).
 //
 // The algorithms are fixed: Ed25519 (RFC 8032) signs, X25519 (RFC 7748)
 // agrees, HKDF-SHA256 (RFC 5869) derives, XChaCha20-Poly1305 seals between
-// friends, and HPKE (RFC 9180) seals to one key. An identity has one key for
-// signing and agreement; its X25519 form is the Ed25519 key taken through the
-// birational map.
+// friends, HPKE (RFC 9180) seals to one key, and Argon2id (RFC 9106) makes a
+// key of a passphrase. An identity has one key for signing and agreement; its
+// X25519 form is the Ed25519 key taken through the birational map.
 //
 // # What may be believed
 //

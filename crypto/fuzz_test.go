@@ -42,9 +42,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(byte(openIdentity), toIdentity)
 	f.Add(byte(openPrekey), toPrekey)
 	kinds := map[string]byte{"id": parseID, "address": parseAddress, "did:key": parseDID}
-	files, err := filepath.Glob("testdata/bad_*.json")
+	files, err := filepath.Glob("../docs/vectors/keys/bad_*.json")
 	if err != nil || len(files) == 0 {
-		f.Fatalf("no seeds in testdata: %v", err)
+		f.Fatalf("no seeds in docs/vectors/keys: %v", err)
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)

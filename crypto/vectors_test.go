@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-var rewrite = flag.Bool("rewrite", false, "rewrite the outcomes in testdata, except those with an outside source")
+var rewrite = flag.Bool("rewrite", false, "rewrite the outcomes in docs/vectors/keys, except those with an outside source")
 
-// A vector is one file of testdata: what goes in and what must come out, all
+// A vector is one file of docs/vectors/keys: what goes in and what must come out, all
 // bytes in hexadecimal. An outcome with a source is a fact from outside: it
 // may name fewer results than there are, and -rewrite does not touch it.
 type vector struct {
@@ -41,7 +41,7 @@ func TestVectors(t *testing.T) {
 		"transcript": {transcriptVector, 2},
 		"bad":        {badVector, 30},
 	}
-	files, err := filepath.Glob("testdata/*.json")
+	files, err := filepath.Glob("../docs/vectors/keys/*.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/gocarrier/carrier/crypto"
 )
 
-// A keyVector is one file of testdata that another implementation can run as
+// A keyVector is one file of docs/vectors/packets that another implementation can run as
 // well: what goes in and what must come out, bytes in hexadecimal. The outcomes
 // were not made by this package.
 type keyVector struct {
@@ -32,6 +32,8 @@ func TestKeyVectors(t *testing.T) {
 		run   func(*testing.T, map[string]string) map[string]string
 		least int // files of it
 	}{
+		"attempt":  {attemptVector, 1},
+		"restart":  {restartVector, 2},
 		"mask":     {maskVector, 3},
 		"schedule": {scheduleVector, 2},
 		"packet":   {packetVector, 6},
@@ -39,7 +41,7 @@ func TestKeyVectors(t *testing.T) {
 	}
 	seen := map[string]int{}
 	for kind, k := range kinds {
-		files, err := filepath.Glob("testdata/" + kind + "_*.json")
+		files, err := filepath.Glob("../docs/vectors/packets/" + kind + "_*.json")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,6 +70,25 @@ func TestKeyVectors(t *testing.T) {
 	}
 }
 
+func attemptVector(t *testing.T, in map[string]string) map[string]string {
+	id := attemptDigest(vectorLinkEnd(t, in, "lower"), vectorLinkEnd(t, in, "higher"))
+	return map[string]string{"attempt": hex.EncodeToString(id[:len(attemptID{})])}
+}
+
+func restartVector(t *testing.T, in map[string]string) map[string]string {
+	from, to := crypto.ID(vectorBytes(t, in["from"])), crypto.ID(vectorBytes(t, in["to"]))
+	id := restartDigest(attemptID(vectorBytes(t, in["link"])), from, to, signedOffer{
+		Incarnation: vectorIncarnation(t, in, ""), Bytes: vectorBytes(t, in["offer"]),
+	})
+	secret := restartSecret(vectorBytes(t, in["master"]))
+	out := map[string]string{"attempt": hex.EncodeToString(id[:len(attemptID{})]), "secret": hex.EncodeToString(secret)}
+	for _, side := range []direction{fromLower, fromHigher} {
+		c := restartICE(secret, vectorNumber(t, in["generation"]), direction(vectorNumber(t, in["offerer"])), side)
+		out["ufrag_"+strconv.Itoa(int(side))], out["password_"+strconv.Itoa(int(side))] = c.Ufrag, c.Password
+	}
+	return out
+}
+
 func maskVector(t *testing.T, in map[string]string) map[string]string {
 	key := vectorBytes(t, in["key"])
 	var h headerKey = (*chachaHeaderKey)(nil)
@@ -82,19 +103,9 @@ func maskVector(t *testing.T, in map[string]string) map[string]string {
 }
 
 func scheduleVector(t *testing.T, in map[string]string) map[string]string {
-	s := vectorSuite(t, in)
-	end := func(which string) linkEnd {
-		return linkEnd{
-			ID: crypto.ID(vectorBytes(t, in[which+"_id"])),
-			Incarnation: crypto.Incarnation{
-				Created: int64(vectorNumber(t, in[which+"_created"])),
-				Random:  vectorNumber(t, in[which+"_random"]),
-			},
-			Offer: vectorBytes(t, in[which+"_offer"]),
-		}
-	}
-	salt := linkSalt(s, end("lower"), end("higher"))
-	if other := linkSalt(s, end("higher"), end("lower")); other != salt {
+	s, lower, higher := vectorSuite(t, in), vectorLinkEnd(t, in, "lower"), vectorLinkEnd(t, in, "higher")
+	salt := linkSalt(s, lower, higher)
+	if other := linkSalt(s, higher, lower); other != salt {
 		t.Errorf("the salt depends on which end makes it: %x and %x", salt, other)
 	}
 	master := linkMaster(vectorBytes(t, in["exporter"]), salt)
@@ -170,6 +181,22 @@ func packetOutcome(pn uint64, err error) string {
 		return "fault"
 	}
 	return err.Error()
+}
+
+// vectorLinkEnd returns the end of a link whose fields have that prefix.
+func vectorLinkEnd(t *testing.T, in map[string]string, which string) linkEnd {
+	return linkEnd{
+		ID:          crypto.ID(vectorBytes(t, in[which+"_id"])),
+		Incarnation: vectorIncarnation(t, in, which+"_"),
+		Offer:       vectorBytes(t, in[which+"_offer"]),
+	}
+}
+
+func vectorIncarnation(t *testing.T, in map[string]string, prefix string) crypto.Incarnation {
+	return crypto.Incarnation{
+		Created: int64(vectorNumber(t, in[prefix+"created"])),
+		Random:  vectorNumber(t, in[prefix+"random"]),
+	}
 }
 
 // vectorEnds returns the two ends of a link: who sends in the vector, and who

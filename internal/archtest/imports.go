@@ -11,7 +11,7 @@ import (
 type layer int
 
 const (
-	aside   layer = iota // std only, and not part of the arrow: lab, archtest
+	aside   layer = iota // not part of the arrow, nothing of the module in it: lab, archtest, vectors
 	keys                 // crypto
 	codec                // wire
 	machine              // reliable, udpio
@@ -49,6 +49,7 @@ var rooms = []room{
 	}},
 	{dir: "internal/lab", layer: aside},
 	{dir: "internal/archtest", layer: aside},
+	{dir: "internal/vectors", layer: aside, modules: []string{"golang.org/x/crypto"}},
 }
 
 // storeImports is the one room that store may import, fewer than its layer would allow.

@@ -16,11 +16,11 @@ import (
 func FuzzPacket(f *testing.F) {
 	packet := packetCodec()
 	for _, s := range packet.samples {
-		f.Add(readGolden(f, "packet_"+s.name))
+		f.Add(packet.append(nil, s.x))
 	}
 	for _, c := range frames() {
 		for _, s := range c.samples {
-			f.Add(readGolden(f, c.name+"_"+s.name))
+			f.Add(c.append(nil, s.x))
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -104,17 +104,25 @@ func TestFrameKinds(t *testing.T) {
 	}
 }
 
-// TestFrameLimits: the last value that is allowed, and the first that is not.
-func TestFrameLimits(t *testing.T) {
-	const most, none = "ffffffffffffffff", "00"
-	byName := map[string]frameCodec{}
-	for _, f := range frames() {
-		byName[f.name] = f
+// frameLimit is the bytes of one frame at a limit.
+type frameLimit struct {
+	frame, what, in string // kind and fields, each its own word
+	want            error
+}
+
+func (l *frameLimit) bytes() []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(l.in, " ", ""))
+	if err != nil {
+		panic(err)
 	}
-	for _, c := range []struct {
-		frame, what, in string // kind and fields, each its own word
-		want            error
-	}{
+	return b
+}
+
+// frameLimits are the last value that is allowed of each kind, and the first
+// that is not.
+func frameLimits() []frameLimit {
+	const most, none = "ffffffffffffffff", "00"
+	return []frameLimit{
 		{"padding", "zeros", "00 00", nil},
 		{"padding", "not zero", "00 01", ErrValue},
 		{"padding", "not zero at the end", "00" + strings.Repeat("00", 99) + "80", ErrValue},
@@ -170,11 +178,17 @@ func TestFrameLimits(t *testing.T) {
 		{"data", "lane not shortest", "10 4000 00 00", ErrValue},
 		{"data", "offset not shortest", "10 00 4000 00", ErrValue},
 		{"data", "length not shortest", "10 00 00 4001 61", ErrValue},
-	} {
-		b, err := hex.DecodeString(strings.ReplaceAll(c.in, " ", ""))
-		if err != nil {
-			t.Fatal(err)
-		}
+	}
+}
+
+// TestFrameLimits holds each frame to its limits.
+func TestFrameLimits(t *testing.T) {
+	byName := map[string]frameCodec{}
+	for _, f := range frames() {
+		byName[f.name] = f
+	}
+	for _, c := range frameLimits() {
+		b := c.bytes()
 		x, rest, err := byName[c.frame].take(b)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s, %s: got %v, want %v", c.frame, c.what, err, c.want)

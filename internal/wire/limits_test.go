@@ -141,20 +141,28 @@ func TestPackingArithmetic(t *testing.T) {
 	}
 }
 
-// TestRefused writes values that are outside their limits over good records,
-// at the offsets that the documentation gives.
-func TestRefused(t *testing.T) {
-	byName := map[string]codec{}
-	for _, c := range codecs() {
-		byName[c.name] = c
+// A refusal is a good value and what its encoding is changed to, at the offsets
+// that the documentation gives, to be outside the limits.
+type refusal struct {
+	codec, what string
+	x           any
+	set         map[int]byte
+}
+
+// bytes returns the changed encoding.
+func (r *refusal) bytes(c codec) []byte {
+	b := c.append(nil, r.x)
+	for at, v := range r.set {
+		b[at] = v
 	}
+	return b
+}
+
+// refusals are of every field that has limits, but those of frames.
+func refusals() []refusal {
 	type fields = map[int]byte
 	state, receipt, mail := usualState(), usualState().Receipt, usualMail()
-	for _, c := range []struct {
-		codec, what string
-		x           any
-		set         fields
-	}{
+	return []refusal{
 		{"state", "incarnation before 1970", state, fields{1: 0x80}},
 		{"state", "time before 1970", state, fields{25: 0x80}},
 		{"state", "highest format 0", state, fields{33: 0}},
@@ -222,19 +230,25 @@ func TestRefused(t *testing.T) {
 		{"request", "endpoints above 8", &Request{Number: 1, Format: 1, Prekey: Prekey{Number: 1}}, fields{133: 9}},
 		{"range", "ends before it begins", &Range{1, 1}, fields{7: 2}},
 		{"plain", "padding", &plain{KindState, nil, 40}, fields{39: 1}},
-		{"envelope", "another first byte", &envelope{sealed: make([]byte, 256-9)}, fields{0: 'd'}},
-		{"envelope", "below its formats", &envelope{sealed: make([]byte, 256-9)}, fields{0: 0xc7}},
-		{"envelope", "above its formats", &envelope{sealed: make([]byte, 256-9)}, fields{0: 0xcc}},
-	} {
-		b := byName[c.codec].append(nil, c.x)
-		if _, err := byName[c.codec].parse(b); err != nil {
-			t.Errorf("%s, %s: refused before the change: %v", c.codec, c.what, err)
+		{"envelope", "another first byte", &envelope{Sealed: make([]byte, 256-9)}, fields{0: 'd'}},
+		{"envelope", "below its formats", &envelope{Sealed: make([]byte, 256-9)}, fields{0: 0xc7}},
+		{"envelope", "above its formats", &envelope{Sealed: make([]byte, 256-9)}, fields{0: 0xcc}},
+	}
+}
+
+// TestRefused holds what is outside the limits to be refused for that.
+func TestRefused(t *testing.T) {
+	byName := map[string]codec{}
+	for _, c := range codecs() {
+		byName[c.name] = c
+	}
+	for _, r := range refusals() {
+		c := byName[r.codec]
+		if _, err := c.parse(c.append(nil, r.x)); err != nil {
+			t.Errorf("%s, %s: refused before the change: %v", r.codec, r.what, err)
 		}
-		for at, v := range c.set {
-			b[at] = v
-		}
-		if _, err := byName[c.codec].parse(b); !errors.Is(err, ErrValue) {
-			t.Errorf("%s, %s: got %v, want ErrValue", c.codec, c.what, err)
+		if _, err := c.parse(r.bytes(c)); !errors.Is(err, ErrValue) {
+			t.Errorf("%s, %s: got %v, want ErrValue", r.codec, r.what, err)
 		}
 	}
 }

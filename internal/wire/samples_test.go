@@ -44,30 +44,30 @@ func byValue[T any](name string, add func([]byte, T) []byte, parse func([]byte) 
 // What the layers of an envelope hold.
 type (
 	plain struct {
-		kind Kind
-		body []byte
-		size int
+		Kind Kind
+		Body []byte
+		Size int
 	}
 	envelope struct {
-		tag    crypto.Tag
-		sealed []byte
+		Tag    crypto.Tag
+		Sealed []byte
 	}
 	signed struct {
-		signature crypto.Signature
-		record    []byte
+		Signature crypto.Signature
+		Record    []byte
 	}
 	mailBody struct {
-		prekey uint64
-		sealed []byte
+		Prekey uint64
+		Sealed []byte
 	}
 	linkRecord struct {
-		kind Kind
-		body []byte
+		Kind Kind
+		Body []byte
 	}
 )
 
 // codecs returns every codec of the package, with the samples that stand in
-// testdata: of each record the least, a usual one, and the largest.
+// docs/vectors: of each record the least, a usual one, and the largest.
 func codecs() []codec {
 	list := append(records(), packetCodec(), sessionCodec())
 	for _, f := range frames() {
@@ -117,27 +117,27 @@ func records() []codec {
 		byValue("sequence", AppendSequence, ParseSequence, sample{"usual", ptr(sequence(1))}),
 		byValue("range", AppendRange, ParseRange, sample{"one", &Range{From: 7, To: 7}}, sample{"all", &Range{From: 0, To: max64}}),
 		byValue("plain",
-			func(dst []byte, x plain) []byte { return AppendPlain(dst, x.kind, x.body, x.size) },
+			func(dst []byte, x plain) []byte { return AppendPlain(dst, x.Kind, x.Body, x.Size) },
 			func(b []byte) (plain, error) { k, body, err := ParsePlain(b); return plain{k, body, len(b)}, err },
 			sample{"empty", &plain{KindState, []byte{}, 3}},
 			sample{"padded", &plain{KindRequest, []byte("body"), 64}}),
 		byValue("envelope",
-			func(dst []byte, x envelope) []byte { return AppendEnvelope(dst, x.tag, x.sealed) },
+			func(dst []byte, x envelope) []byte { return AppendEnvelope(dst, x.Tag, x.Sealed) },
 			func(b []byte) (envelope, error) {
 				tag, sealed, err := ParseEnvelope(b)
 				return envelope{tag, sealed}, err
 			},
 			sample{"least", &envelope{crypto.Tag{1, 2, 3, 4, 5, 6, 7, 8}, bytes.Repeat([]byte{0xab}, 256-9)}}),
 		byValue("signed",
-			func(dst []byte, x signed) []byte { return AppendSigned(dst, x.signature, x.record) },
+			func(dst []byte, x signed) []byte { return AppendSigned(dst, x.Signature, x.Record) },
 			func(b []byte) (signed, error) { s, record, err := ParseSigned(b); return signed{s, record}, err },
 			sample{"usual", &signed{crypto.Signature{1, 63: 2}, []byte("record")}}),
 		byValue("mailbody",
-			func(dst []byte, x mailBody) []byte { return AppendMailBody(dst, x.prekey, x.sealed) },
+			func(dst []byte, x mailBody) []byte { return AppendMailBody(dst, x.Prekey, x.Sealed) },
 			func(b []byte) (mailBody, error) { n, sealed, err := ParseMailBody(b); return mailBody{n, sealed}, err },
 			sample{"usual", &mailBody{1700000000000, []byte("sealed")}}),
 		byValue("linkrecord",
-			func(dst []byte, x linkRecord) []byte { return AppendLinkRecord(dst, x.kind, x.body) },
+			func(dst []byte, x linkRecord) []byte { return AppendLinkRecord(dst, x.Kind, x.Body) },
 			func(b []byte) (linkRecord, error) {
 				k, body, err := ParseLinkRecord(b)
 				return linkRecord{k, body}, err

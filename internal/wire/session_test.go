@@ -7,18 +7,25 @@ import (
 	"testing"
 )
 
-// TestSessionRefused writes values that are outside their limits, or not in
-// their shortest form, over good messages.
-func TestSessionRefused(t *testing.T) {
+// A sessionRefusal is a good message, and what stands in the place of one byte
+// of it to be outside the limits, or not in the shortest form.
+type sessionRefusal struct {
+	what string
+	m    SessionMessage
+	at   int
+	b    []byte
+}
+
+func (r *sessionRefusal) bytes() []byte {
+	b := AppendSession(nil, r.m)
+	return append(append(bytes.Clone(b[:r.at]), r.b...), b[r.at+1:]...)
+}
+
+func sessionRefusals() []sessionRefusal {
 	request := SessionRequest{Session: 7, Lane: 12, Streams: 5, Service: "game", Metadata: []byte{1}}
 	end := SessionEnd{Session: 7, Cause: SessionAborted, Code: 9, Reason: "why"}
 	closed := SessionFlowClose{Session: 7, Flow: 1, Cause: FlowFinished, Sent: 3}
-	for _, c := range []struct {
-		what string
-		m    SessionMessage
-		at   int
-		b    []byte // put in the place of the byte there
-	}{
+	return []sessionRefusal{
 		{"session 0", request, 1, []byte{0}},
 		{"lane 0", request, 2, []byte{0}},
 		{"limit 0", request, 3, []byte{0}},
@@ -40,13 +47,15 @@ func TestSessionRefused(t *testing.T) {
 		{"flow 0 opened", SessionFlowOpen{Session: 7, Flow: 1}, 2, []byte{0}},
 		{"lane 0 for a stream", SessionBulk{Session: 7, Lane: 1}, 2, []byte{0}},
 		{"lane 0 refused", SessionBulkRefuse{Session: 7, Lane: 1}, 2, []byte{0}},
-	} {
-		b := AppendSession(nil, c.m)
-		if _, err := ParseSession(b); err != nil {
+	}
+}
+
+func TestSessionRefused(t *testing.T) {
+	for _, c := range sessionRefusals() {
+		if _, err := ParseSession(AppendSession(nil, c.m)); err != nil {
 			t.Errorf("%s: refused before the change: %v", c.what, err)
 		}
-		b = append(append(bytes.Clone(b[:c.at]), c.b...), b[c.at+1:]...)
-		if m, err := ParseSession(b); !errors.Is(err, ErrValue) {
+		if m, err := ParseSession(c.bytes()); !errors.Is(err, ErrValue) {
 			t.Errorf("%s: got %+v, %v, want ErrValue", c.what, m, err)
 		}
 	}
