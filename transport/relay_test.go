@@ -159,9 +159,6 @@ func exchange(t *testing.T, what string, a, b *attemptNode, pathA, pathB foundPa
 	if err := pathA.conduit.write([]byte("\xc0to b 1\xc0to b 2\xc0to b"), 7, pathA.remote); err != nil {
 		t.Errorf("%s: %v", what, err)
 	}
-	if err := b.socket.WriteTo([]byte("\xc0to a"), pathB.remote); err != nil {
-		t.Errorf("%s: %v", what, err)
-	}
 	for _, want := range []string{"\xc0to b 1", "\xc0to b 2", "\xc0to b"} {
 		select {
 		case d := <-got:
@@ -171,6 +168,10 @@ func exchange(t *testing.T, what string, a, b *attemptNode, pathA, pathB foundPa
 		case <-time.After(20 * time.Second):
 			t.Errorf("%s: b has not got %q", what, want)
 		}
+	}
+	// Not before: a relay lets in only whom it was told of.
+	if err := b.socket.WriteTo([]byte("\xc0to a"), pathB.remote); err != nil {
+		t.Errorf("%s: %v", what, err)
 	}
 	select {
 	case d := <-a.data:
