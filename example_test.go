@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"time"
 
 	"github.com/gocarrier/carrier"
 )
@@ -103,6 +102,55 @@ func ExampleNode_AddFriend() {
 	// pending and queued
 }
 
+// What a node is in the eyes of others can be carried to another directory, or
+// another machine: its key, address, profile and friends, without the messages.
+func ExampleNode_ExportIdentity() {
+	ctx := context.Background()
+	offline := carrier.Config{Ephemeral: true, Name: "Alice", Listen: "127.0.0.1:0", NoBootstrap: true}
+	old, err := carrier.Start(ctx, offline)
+	if err != nil {
+		log.Fatal(err)
+	}
+	identity, err := old.ExportIdentity() // a secret: see SealIdentity
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := old.Close(); err != nil { // the two must not run at the same time
+		log.Fatal(err)
+	}
+
+	offline.Identity = identity
+	fresh, err := carrier.Start(ctx, offline)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer fresh.Close()
+	fmt.Println("the same ID:", fresh.ID() == old.ID())
+	fmt.Println("the same address:", fresh.Address() == old.Address())
+	// Output:
+	// the same ID: true
+	// the same address: true
+}
+
+// An address that too many people have can be made dead. Friends stay.
+func ExampleNode_NewAddress() {
+	node, err := carrier.Start(context.Background(), carrier.Config{Ephemeral: true, Listen: "127.0.0.1:0", NoBootstrap: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Close()
+	before := node.Address()
+	after, err := node.NewAddress()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("another address:", after != before)
+	fmt.Println("of the same person:", after.ID == node.ID())
+	// Output:
+	// another address: true
+	// of the same person: true
+}
+
 // Every reader begins with what is, and then gets what is new.
 func ExampleNode_Events() {
 	ctx := context.Background()
@@ -127,45 +175,4 @@ func ExampleNode_Events() {
 	// Output:
 	// connected: false
 	// that is all for now
-}
-
-// A message is consumed when the body of the loop completes; a program that
-// stores it elsewhere first loses none in a crash.
-func ExampleNode_Messages() {
-	ctx, stop := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer stop()
-	node, err := carrier.Start(ctx, carrier.Config{Ephemeral: true, Listen: "127.0.0.1:0", NoBootstrap: true})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer node.Close()
-	for msg, err := range node.Messages(ctx) {
-		if errors.Is(err, context.DeadlineExceeded) {
-			fmt.Println("no message has come")
-			return
-		}
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Printf("%s, by %s: %s\n", msg.Time(), msg.Courier(), msg.Body())
-	}
-	// Output:
-	// no message has come
-}
-
-func ExampleFriend_Send() {
-	var friend *carrier.Friend // from AddFriend, Accept or Node.Friend
-	if friend == nil {
-		return
-	}
-	ctx := context.Background()
-	msg, err := friend.Send(ctx, []byte("hello"), &carrier.SendOptions{Expiry: time.Now().Add(24 * time.Hour)})
-	if err != nil {
-		log.Fatal(err)
-	}
-	// It is in the outbox now and travels by itself. To wait is a choice.
-	if err := msg.WaitStored(ctx); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println("this machine may be turned off:", msg.State())
 }

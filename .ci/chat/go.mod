@@ -1,0 +1,3 @@
+module github.com/gocarrier/carrier/ci/chat
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module github.com/gocarrier/carrier/recording
+
+go 1.26.0
