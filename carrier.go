@@ -28,10 +28,11 @@
 // # Identity
 //
 // A node's ID is its Ed25519 public key; the private key lies in the state
-// directory, sealed under a key file beside it or under Config.Key. An Address
-// is an ID with a random number, the nospam: whoever has the Address may send a
-// friend request, and NewAddress makes the old one dead while friends stay.
-// ExportIdentity moves an identity to another directory.
+// directory, sealed under a key file beside it, which Config.Passphrase can lock,
+// or under Config.Key. An Address is an ID with a random number, the nospam:
+// whoever has the Address may send a friend request, and NewAddress makes the
+// old one dead while friends stay. ExportIdentity moves an identity to another
+// directory; SealIdentity makes a text of it, under a passphrase, to be kept.
 //
 // # Friends
 //
@@ -89,9 +90,12 @@ package carrier
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/gocarrier/carrier/crypto"
 	"github.com/gocarrier/carrier/transport"
@@ -135,13 +139,22 @@ type Config struct {
 	Name        string
 	Description string
 
-	// Identity is what ExportIdentity gave. It is taken at the first start of
-	// an empty directory; a directory of another identity is ErrWrongIdentity.
+	// Identity is what ExportIdentity or OpenIdentity gave. It is taken at the
+	// first start of an empty directory; a directory of another identity is ErrWrongIdentity.
 	// Nil: a new identity is made at the first start.
 	Identity []byte
-	// Key seals the state directory, 32 bytes. Nil: a key file of mode 0600 in
-	// the directory does, made at the first start.
+	// Key seals the state directory, 32 random bytes that the program keeps
+	// somewhere else. Nil: a key file of mode 0600 in the directory does, made
+	// at the first start.
 	Key []byte
+	// Passphrase locks that key file by Argon2id: Start then takes 64 MiB of
+	// memory for about a tenth of a second. The first start sets it, later ones
+	// must give the same; SetPassphrase changes it, or gives one to a directory
+	// that has none. Nil: the key file is in clear, and protects only copies of
+	// the other files. The bytes are taken as they are, so text should be brought
+	// to one form (Unicode's NFC); they may be overwritten when Start has
+	// returned. Not to be set together with Key.
+	Passphrase []byte
 
 	// Listen is the UDP address, "host:port" or ":port". A literal IP binds
 	// that family only. Empty: all interfaces, of each family that the machine
@@ -172,7 +185,27 @@ type Config struct {
 	EventQueue int
 	// Logger takes what an operator may want to know. Nil: nothing is logged.
 	Logger *slog.Logger
+
+	// keyLog is told the secrets of links, for this package's own recordings.
+	keyLog io.Writer
+	// hooks replace parts of the node in this package's own tests.
+	hooks hooks
 }
+
+// Format prints the configuration without its secrets: Identity, Key, Passphrase
+// and the passwords of relays are left out.
+func (c Config) Format(f fmt.State, verb rune) {
+	type plain Config // without this method
+	c.Identity, c.Key, c.Passphrase = nil, nil, nil
+	c.TURN = slices.Clone(c.TURN)
+	for i := range c.TURN {
+		c.TURN[i].Password = ""
+	}
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(c))
+}
+
+// LogValue logs the configuration as Format prints it.
+func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprintf("%+v", c)) }
 
 // Node is one person's presence in the network. Make it with Start. All methods
 // are safe for concurrent use; after Close they return errors that match
@@ -190,8 +223,10 @@ type Node struct {
 // ctx bounds the start only.
 //
 // Its errors match ErrNoDir, ErrDirInUse, ErrPortInUse, ErrWrongKey,
-// ErrWrongIdentity, ErrTooLong or ErrBadText (of Name or Description), or the
-// cause from the operating system. After an error nothing is left running.
+// ErrWrongPassphrase, ErrWrongIdentity, ErrDamaged, ErrNewer, ErrFailed,
+// ErrTooLong or ErrBadText (of Name or Description), or the cause from the
+// operating system. After an error nothing is left running, and a directory that
+// could not be opened is as it was.
 func Start(ctx context.Context, config Config) (*Node, error) {
 	return start(ctx, config)
 }
@@ -288,10 +323,20 @@ func (n *Node) LocalAddrs() []netip.AddrPort { return n.engine.localAddrs() }
 // and what was dropped by reason.
 func (n *Node) Stats() map[string]uint64 { return n.engine.stats() }
 
+// SetPassphrase puts the state directory under a passphrase, or under another
+// one; nil takes it away. It returns when that is durable; a crash leaves the
+// old or the new one. Only the key file is written anew, since it is that key
+// that the passphrase locks: who has an older copy of that file, and its
+// passphrase if it had one, can open the directory for ever. It returns
+// ErrWrongPassphrase for one that is empty and not nil, ErrWrongKey for a
+// directory under Config.Key, and ErrNoDir for an ephemeral node.
+func (n *Node) SetPassphrase(passphrase []byte) error { return n.engine.setPassphrase(passphrase) }
+
 // ExportIdentity returns the identity with address, profile, friends, labels,
-// blocks and request numbers, but without messages, for Config.Identity of an empty directory elsewhere. It holds the
-// private key in clear: whoever has it is this person. The two must not run at
-// the same time; see IdentityInUse.
+// blocks and request numbers, but without messages, for Config.Identity of an
+// empty directory elsewhere. It holds the private key in clear: whoever has it is
+// this person. SealIdentity makes it safe to keep. The two must not run at the
+// same time; see IdentityInUse.
 func (n *Node) ExportIdentity() ([]byte, error) { return n.engine.export() }
 
 // NetworkChanged tells the node that addresses or interfaces have changed. It

@@ -577,20 +577,6 @@ func TestRequestExpires(t *testing.T) {
 	})
 }
 
-// TestMutualRequests: two who ask each other are friends without an Accept.
-func TestMutualRequests(t *testing.T) {
-	bubble(t, func(t *testing.T, n *carriertest.Network) {
-		alice, bob := newPerson(t, n, "Alice"), newPerson(t, n, "Bob")
-		ab := alice.add(bob.Address(), "hi Bob")
-		ba := bob.add(alice.Address(), "hi Alice")
-		for _, f := range []*carrier.Friend{ab, ba} {
-			alice.must(f.WaitAccepted(within(t, patience)))
-			alice.must(f.WaitOnline(within(t, patience)))
-		}
-		alice.delivered(alice.send(bob.ID(), "same thought"))
-	})
-}
-
 // TestAddAccepts: AddFriend to somebody whose request is pending accepts it.
 func TestAddAccepts(t *testing.T) {
 	bubble(t, func(t *testing.T, n *carriertest.Network) {

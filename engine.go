@@ -230,9 +230,6 @@ func (e *engine) commit() error {
 	return nil
 }
 
-// Now is the loop's clock.
-func (e *engine) Now() time.Time { return time.Now() }
-
 // Then runs f on the loop after this turn's commit.
 func (e *engine) Then(f func()) { e.effects = append(e.effects, f) }
 

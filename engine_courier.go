@@ -134,13 +134,7 @@ func (h handler) OnRequest(r *wire.Request) {
 }
 
 // OnRequestStored implements courier.Handler.
-func (h handler) OnRequestStored(to crypto.ID) {
-	h.e.Then(func() {
-		if f := h.e.node.friends.find(to); f != nil && f.State() == FriendPending {
-			h.e.tellFriend(to, FriendStored, f.Label())
-		}
-	})
-}
+func (h handler) OnRequestStored(to crypto.ID) { h.e.friendship.Stored(to) }
 
 // OnStored implements courier.Handler.
 func (h handler) OnStored(to crypto.ID, seq wire.Sequence, numbers []uint64, copies int) {

@@ -182,11 +182,11 @@ const fewCopies = 3
 
 // joiningFor is how long after its first answer the DHT may still know so few
 // nodes that a copy at every one of them says nothing.
-const joiningFor = 30 * time.Second
+const joiningFor = 5 * time.Second
 
 // fromPut runs on the loop.
 func (s slots) fromPut(r dht.PutResult, err error) courier.PutResult {
-	joining := time.Since(s.e.joined) < joiningFor && r.Stored < fewCopies
+	joining := s.e.Now().Sub(s.e.joined) < joiningFor && r.Stored < fewCopies
 	if err == nil && r.Stored < storedCopies && (!r.All || joining) {
 		err = errFewCopies
 	}

@@ -145,9 +145,12 @@ func (e *engine) ask(f func()) {
 
 // friendState maps the machine's states to those of a handle. A stranger whose
 // request waits for us is no friend yet.
-func friendState(s friendship.State) FriendState {
-	switch s {
+func friendState(p friendship.Person) FriendState {
+	switch p.State {
 	case friendship.Requested:
+		if p.Stored {
+			return FriendStored
+		}
 		return FriendPending
 	case friendship.Friend:
 		return FriendAccepted
@@ -168,7 +171,7 @@ func friendState(s friendship.State) FriendState {
 func (e *engine) restoreFriends() {
 	now := e.Now()
 	for p := range e.friendship.People() {
-		state := friendState(p.State)
+		state := friendState(p)
 		if state == FriendNone {
 			continue
 		}
@@ -251,7 +254,7 @@ func (e *engine) applyStanding(id crypto.ID) {
 	if mode.Poll == courier.PollNone || p.State != friendship.Friend {
 		e.links.forget(id)
 	}
-	if mode == (courier.Mode{}) && (!known || friendState(p.State) == FriendNone) {
+	if mode == (courier.Mode{}) && (!known || friendState(p) == FriendNone) {
 		e.courier.Forget(id)
 		return
 	}
@@ -265,11 +268,12 @@ func (e *engine) friendEvent(now time.Time, ev friendship.Event) {
 	p, _ := e.friendship.Person(ev.ID)
 	if ev.Request != nil && ev.Bond != 0 { // of a friend: it says where and how to reach them
 		e.courier.Introduce(ev.Request)
+		e.links.met(ev.ID)
 		if e.Get(tableProfile, ev.ID, nil) == nil {
 			e.tellProfile(ev.ID, Profile{Name: ev.Request.Name})
 		}
 	}
-	state := friendState(p.State)
+	state := friendState(p)
 	switch ev.Kind {
 	case friendship.RequestReceived:
 		request := requestEvent(ev.Request)
@@ -290,7 +294,7 @@ func (e *engine) friendEvent(now time.Time, ev friendship.Event) {
 		e.Delete(tableProfile, ev.ID, nil)
 	case friendship.RequestExpired:
 		e.endMail(now, ev.ID, delivery.Expired)
-	case friendship.Asked, friendship.BlockedByUs, friendship.UnblockedByUs:
+	case friendship.Asked, friendship.RequestStored, friendship.BlockedByUs, friendship.UnblockedByUs:
 	}
 	e.Then(func() { e.tellFriend(ev.ID, state, p.Label) })
 }

@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -94,6 +95,28 @@ func (e *engine) setPresence(p Presence) error {
 	})
 }
 
+// setPassphrase is Node.SetPassphrase. It stays off the loop: it takes a while
+// and concerns a file of its own.
+func (e *engine) setPassphrase(passphrase []byte) error {
+	const op = "set passphrase"
+	disk, ok := e.store.(*store.Disk)
+	if !ok {
+		return &Error{Op: op, Err: ErrNoDir, Hint: "an ephemeral node keeps nothing that it could lock"}
+	}
+	err := disk.SetPassphrase(passphrase)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrClosed):
+		return closedError(op, e.cause())
+	case errors.Is(err, store.ErrWrongKey):
+		return &Error{Op: op, What: e.config.Dir, Err: because(ErrWrongKey, err), Hint: "the program that keeps Config.Key can lock it"}
+	case errors.Is(err, store.ErrPassphrase):
+		return &Error{Op: op, What: e.config.Dir, Err: because(ErrWrongPassphrase, err), Hint: "use nil to take the passphrase away"}
+	}
+	return storeError(op, e.config.Dir, err)
+}
+
 // prekeys are the keys that mail to us is sealed to: a new one each day, the
 // superseded ones for 30 days.
 type prekeys struct {
@@ -112,6 +135,11 @@ func (p *prekeys) rotate(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("rotate prekeys: %w", err)
 	}
+	return p.load()
+}
+
+// load takes over the saved ones.
+func (p *prekeys) load() error {
 	p.keys = map[uint64]*crypto.Prekey{}
 	for _, saved := range p.file.All() {
 		key, err := crypto.PrekeyFromBytes(saved.Private[:])
@@ -177,6 +205,9 @@ func (e *engine) export() ([]byte, error) {
 
 func parseExport(b []byte) (export, error) {
 	x := export{people: map[crypto.ID][]byte{}}
+	if bytes.Contains(b[:min(len(b), 4096)], []byte(identityBegin)) {
+		return x, errors.New("it is a sealed text, to be opened by OpenIdentity first")
+	}
 	if len(b) < len(exportMagic) || string(b[:len(exportMagic)]) != exportMagic {
 		return x, errors.New("not an exported identity of this version")
 	}

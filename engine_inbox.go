@@ -168,14 +168,14 @@ func (in *inbox) load(entry *inboxEntry) (*Message, error) {
 	case errors.Is(err, store.ErrClosed): // between next and here
 		return nil, closedError("read messages", in.e.cause())
 	case err != nil:
-		return nil, &Error{Op: "read messages", Err: err}
+		return nil, storeError("read messages", in.e.config.Dir, err)
 	}
 	if value == nil {
 		return nil, nil
 	}
 	row, err := parseInboxRow(value)
 	if err != nil {
-		return nil, &Error{Op: "read messages", Err: err}
+		return nil, &Error{Op: "read messages", What: in.e.config.Dir, Err: because(ErrDamaged, err)}
 	}
 	n := in.e.node
 	return n.received.get(entry.arrival, func() *Message {

@@ -26,7 +26,7 @@ const (
 	// dropped and counted, and the next link brings it again.
 	maxQueuedRecords = 16 << 20
 	// dialFor is how long a friend counts as being dialled after an offer: its
-	// state is then looked for every second or two.
+	// state is then looked for every second or two, at first more often.
 	dialFor = 30 * time.Second
 	// wantFor is how long a link is tried for after a sign of life of the friend,
 	// or while a program waits for one.
@@ -93,6 +93,8 @@ func (e *engine) startLinks() error {
 		Rows:        k,
 		Handler:     k,
 		Logger:      e.log,
+
+		InsecureKeyLog: e.config.keyLog,
 	}
 	for _, s := range e.sockets {
 		config.Sockets = append(config.Sockets, s)
@@ -381,6 +383,14 @@ func (k *links) heard(from ID, s *wire.State) {
 		}
 	case age.Abs() < freshState:
 		k.connect(from)
+	}
+}
+
+// met has a link made with a friend whose request has just been accepted, or
+// seen, if it is of late: then our answer carries an offer already. Loop only.
+func (k *links) met(id ID) {
+	if k.e.Now().Sub(k.e.courier.LastSeen(id)) < freshState {
+		k.connect(id)
 	}
 }
 

@@ -29,11 +29,19 @@ type mailbox struct {
 func (e *engine) box(id crypto.ID) *mailbox {
 	box := e.mail[id]
 	if box == nil {
-		box = &mailbox{id: id, peer: delivery.New(delivery.Config{Own: e.incarnation, Limits: e.limits})}
+		box = &mailbox{id: id, peer: delivery.New(delivery.Config{Own: e.incarnation, Limits: e.limits, Rows: mailRows{e, id}})}
 		e.mail[id] = box
 	}
 	return box
 }
+
+// mailRows are the rows of one person's messages.
+type mailRows struct {
+	e  *engine
+	id crypto.ID
+}
+
+func (r mailRows) Get(table string, key []byte) []byte { return r.e.Get(table, r.id, key) }
 
 // step notes that a mailbox was stepped in this turn.
 func (e *engine) step(box *mailbox) { e.stepped[box.id] = box }
@@ -80,6 +88,9 @@ func (e *engine) settleMail() {
 // outside is committed with this turn. The rest waits for settleBox.
 func (e *engine) take(box *mailbox) {
 	out := box.peer.Take()
+	if out.Err != nil {
+		e.fail(fmt.Errorf("messages with %s: %w", shortID(box.id), out.Err))
+	}
 	for _, row := range out.Rows {
 		if row.Value == nil {
 			e.Delete(row.Table, box.id, row.Key)
@@ -207,7 +218,7 @@ func (e *engine) send(ctx context.Context, to ID, body []byte, opts *SendOptions
 	if len(body) > MaxMessage {
 		return nil, &Error{Op: op, What: shortID(to), Err: fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, len(body), MaxMessage), Hint: "send it in parts"}
 	}
-	m := delivery.Message{Time: time.Now().UnixMilli(), Body: slices.Clone(body)}
+	m := delivery.Message{Time: e.Now().UnixMilli(), Body: slices.Clone(body)}
 	if m.Body == nil {
 		m.Body = []byte{}
 	}

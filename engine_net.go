@@ -182,7 +182,7 @@ func (e *engine) External() []netip.AddrPort { return e.dht.External() }
 // closes. In the first seconds it looks more often, because that is when DHT
 // nodes begin to agree on our address.
 func (e *engine) watch() {
-	last := time.Now()
+	last := e.Now()
 	local, external := e.localAddrs(), e.dht.External()
 	timer := time.NewTimer(watchEarly)
 	defer timer.Stop()
@@ -197,7 +197,7 @@ func (e *engine) watch() {
 		} else {
 			timer.Reset(watchEvery)
 		}
-		now := time.Now()
+		now := e.Now()
 		slept := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
 		last = now
 		if fresh := e.localAddrs(); slept.Abs() > clockJump || !slices.Equal(fresh, local) {

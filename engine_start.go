@@ -96,7 +96,7 @@ func start(ctx context.Context, config Config) (_ *Node, err error) {
 		return nil, err
 	}
 	if err := e.commit(); err != nil { // who we are is durable before anybody hears of it
-		return nil, &Error{Op: "start", What: config.Dir, Err: err}
+		return nil, storeError("start", config.Dir, err)
 	}
 	if e.sockets, err = listen(ctx, config, savedPort(e.nodeRow(rowPort))); err != nil {
 		return nil, err
@@ -106,10 +106,14 @@ func start(ctx context.Context, config Config) (_ *Node, err error) {
 		return nil, &Error{Op: "start", Err: err}
 	}
 	if err := e.restore(); err != nil {
-		return nil, &Error{Op: "start", What: config.Dir, Err: err, Hint: "the state directory is damaged or from another program"}
+		return nil, err
 	}
+	// Nothing was written yet of a directory that turns out to be damaged.
 	if err := e.commit(); err != nil {
-		return nil, &Error{Op: "start", What: config.Dir, Err: err}
+		return nil, storeError("start", config.Dir, err)
+	}
+	if err := e.prekeys.rotate(e.Now()); err != nil {
+		return nil, storeError("start", config.Dir, err)
 	}
 
 	for _, s := range e.sockets {
@@ -123,6 +127,10 @@ func start(ctx context.Context, config Config) (_ *Node, err error) {
 
 // openStore opens the state directory, or memory.
 func (e *engine) openStore() error {
+	if h := e.config.hooks; h.store != nil {
+		e.store, e.prekeyFile = h.store, h.prekeys
+		return nil
+	}
 	if e.config.Ephemeral {
 		e.store, e.prekeyFile = store.Memory(), store.MemoryPrekeys()
 		return nil
@@ -134,27 +142,26 @@ func (e *engine) openStore() error {
 	if err != nil {
 		return &Error{Op: "start", What: e.config.Dir, Err: err}
 	}
-	s, err := store.Open(dir, e.config.Key)
-	if err != nil {
-		return storeError(dir, err)
+	secret := store.Secret{Key: e.config.Key, Passphrase: e.config.Passphrase}
+	e.config.Key, e.config.Passphrase = nil, nil // not to be kept beside what they opened
+	if secret.Key != nil && secret.Passphrase != nil {
+		return &Error{Op: "start", What: dir, Err: fmt.Errorf("%w: both Config.Key and Config.Passphrase are set", ErrWrongKey), Hint: "set one of them, or neither"}
 	}
-	e.store = s
-	p, err := store.OpenPrekeys(dir, e.config.Key)
+	s, err := store.Open(dir, secret)
 	if err != nil {
-		return storeError(dir, err)
+		return storeError("start", dir, err)
 	}
-	e.prekeyFile = p
+	e.store, e.prekeyFile = s, s.Prekeys()
 	return nil
 }
 
-func storeError(dir string, err error) error {
-	switch {
-	case errors.Is(err, store.ErrInUse):
-		return &Error{Op: "start", What: dir, Err: because(ErrDirInUse, err), Hint: "close the other node, or give this one a directory of its own"}
-	case errors.Is(err, store.ErrWrongKey):
-		return &Error{Op: "start", What: dir, Err: because(ErrWrongKey, err), Hint: "give the Config.Key, or put back the key file, that this directory was made with"}
+// damaged says that a row of the state directory cannot be what was written, or
+// why rows could not be read at all.
+func (e *engine) damaged(err error) error {
+	if cause := e.cause(); cause != nil {
+		return storeError("start", e.config.Dir, cause)
 	}
-	return &Error{Op: "start", What: dir, Err: err}
+	return &Error{Op: "start", What: e.config.Dir, Err: because(ErrDamaged, err), Hint: "restore it from a backup"}
 }
 
 func (e *engine) nodeRow(name string) []byte { return e.Get(tableNode, crypto.ID{}, []byte(name)) }
@@ -165,9 +172,12 @@ func (e *engine) putNodeRow(name string, b []byte) { e.Put(tableNode, crypto.ID{
 func (e *engine) loadMeta() error {
 	seed := e.nodeRow(rowIdentity)
 	if err := e.cause(); err != nil {
-		return &Error{Op: "start", What: e.config.Dir, Err: err}
+		return storeError("start", e.config.Dir, err)
 	}
 	if seed == nil {
+		if e.nodeRow(rowIncarnation) != nil {
+			return e.damaged(errors.New("the identity is missing"))
+		}
 		if err := e.firstStart(); err != nil {
 			return err
 		}
@@ -175,7 +185,7 @@ func (e *engine) loadMeta() error {
 	}
 	identity, err := crypto.IdentityFromSeed(seed)
 	if err != nil {
-		return &Error{Op: "start", What: e.config.Dir, Err: err, Hint: "the state directory is damaged"}
+		return e.damaged(err)
 	}
 	e.identity = identity
 	if e.config.Identity != nil {
@@ -188,11 +198,13 @@ func (e *engine) loadMeta() error {
 		}
 	}
 	if e.incarnation, err = parseIncarnation(e.nodeRow(rowIncarnation)); err != nil {
-		return &Error{Op: "start", What: e.config.Dir, Err: err}
+		return e.damaged(err)
 	}
-	copy(e.nospam[:], e.nodeRow(rowNospam))
+	if copy(e.nospam[:], e.nodeRow(rowNospam)) != len(e.nospam) {
+		return e.damaged(errors.New("saved nospam: too short"))
+	}
 	if e.self, err = wire.ParseProfile(e.nodeRow(rowProfile)); err != nil {
-		return &Error{Op: "start", What: e.config.Dir, Err: fmt.Errorf("saved profile: %w", err)}
+		return e.damaged(fmt.Errorf("saved profile: %w", err))
 	}
 	e.startNonce = randomUint64()
 	e.presence = PresenceOnline
@@ -201,7 +213,7 @@ func (e *engine) loadMeta() error {
 
 // firstStart writes a new identity, or the imported one, in the first commit.
 func (e *engine) firstStart() error {
-	now := time.Now()
+	now := e.Now()
 	x := export{identity: crypto.NewIdentity(), nospam: crypto.NewNospam()}
 	x.profile = Profile{e.config.Name, e.config.Description}
 	if e.config.Identity != nil {
@@ -248,7 +260,6 @@ func (e *engine) startDHT() error {
 
 // restore gives the rooms what they had saved.
 func (e *engine) restore() error {
-	now := time.Now()
 	var errs []error
 	keep := func(err error) {
 		if err != nil {
@@ -261,7 +272,15 @@ func (e *engine) restore() error {
 	e.All(tableInbox, func(id crypto.ID, key, row []byte) bool { keep(e.inbox.restore(id, key, row)); return true })
 	slices.SortFunc(e.inbox.entries, func(a, b *inboxEntry) int { return cmp.Compare(a.arrival, b.arrival) })
 	e.prekeys = newPrekeys(e.prekeyFile)
-	keep(e.prekeys.rotate(now))
+	keep(e.prekeys.load())
+	if len(errs) > 0 || e.cause() != nil {
+		return e.damaged(errors.Join(errs...))
+	}
+	if len(e.prekeys.keys) == 0 { // at the first start friends that were imported are told of one
+		if err := e.prekeys.rotate(e.Now()); err != nil {
+			return storeError("start", e.config.Dir, err)
+		}
+	}
 	var err error
 	e.courier, err = courier.New(courier.Config{
 		Identity:    e.identity,
@@ -277,13 +296,11 @@ func (e *engine) restore() error {
 		Logger:      e.log,
 		Quiet:       e.config.Quiet,
 	})
-	keep(err)
-	keep(e.cause())
-	if len(errs) == 0 {
-		keep(e.startLinks())
+	if err == nil && e.cause() == nil {
+		err = e.startLinks()
 	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
+	if err != nil || e.cause() != nil {
+		return e.damaged(err)
 	}
 	e.courier.SetAddress(e.address())
 	e.courier.ProfileChanged(e.self)

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"github.com/gocarrier/carrier/crypto"
+	"github.com/gocarrier/carrier/internal/store"
 )
 
 // The sentinels that calls of this package return, to be tested with
@@ -23,10 +24,30 @@ var (
 	// ErrPortInUse is returned by Start when the port of Config.Listen is taken.
 	ErrPortInUse = errors.New("port is in use")
 	// ErrWrongKey is returned by Start when the state directory cannot be
-	// opened with Config.Key or the key file beside it.
+	// opened with Config.Key or the key file beside it, and by SetPassphrase for
+	// a directory under Config.Key.
 	ErrWrongKey = errors.New("wrong key for this state directory")
+	// ErrWrongPassphrase is returned by Start when the state directory is under
+	// another passphrase than Config.Passphrase, under one and none was given,
+	// or under none and one was given; by OpenIdentity for another passphrase
+	// than that of SealIdentity; and by all that take one for an empty one.
+	ErrWrongPassphrase = errors.New("wrong passphrase")
+	// ErrDamaged is returned by Start when a file of the state directory is not
+	// what was written there: cut short, changed, or of another program. No
+	// file is written to. A node that meets it later fails, see ErrFailed.
+	ErrDamaged = errors.New("state directory is damaged")
+	// ErrNewer is returned by Start when a later version of carrier has written
+	// the state directory, and by OpenIdentity for a text of one.
+	ErrNewer = errors.New("written by a newer version")
+	// ErrFailed is returned by every call on a node that could no longer read or
+	// write its state directory, because the disk is full, gone or damaged, and
+	// by Start when it cannot write there. The node has stopped; nothing that a
+	// call acknowledged is lost. The error also matches the cause, such as
+	// syscall.ENOSPC or ErrDamaged, and on a node that was running net.ErrClosed.
+	ErrFailed = errors.New("state directory has failed")
 	// ErrWrongIdentity is returned by Start when Config.Identity is damaged,
-	// or the state directory already belongs to another identity.
+	// or the state directory already belongs to another identity; by
+	// SealIdentity and OpenIdentity when what they are given is no identity.
 	ErrWrongIdentity = errors.New("identity does not fit")
 	// ErrNotReady is returned by WaitReady when its context ended before any
 	// node of the DHT had answered.
@@ -127,11 +148,43 @@ func because(sentinel, cause error) error {
 // closedError is what calls on a closed node return; cause is why it closed,
 // when that was not Close.
 func closedError(op string, cause error) error {
-	err := fmt.Errorf("node is closed: %w", net.ErrClosed)
-	if cause != nil && !errors.Is(cause, net.ErrClosed) {
-		err = fmt.Errorf("node has failed: %w: %w", net.ErrClosed, cause)
+	if cause == nil || errors.Is(cause, net.ErrClosed) {
+		return &Error{Op: op, Err: fmt.Errorf("node is closed: %w", net.ErrClosed), Hint: "start a new one"}
 	}
-	return &Error{Op: op, Err: err, Hint: "start a new one"}
+	return &Error{Op: op, Err: failure{cause}, Hint: "make room or mend the disk, then start the node again"}
+}
+
+// failure is why a node has stopped by itself. It matches net.ErrClosed, as on
+// any node that has stopped, without saying so: the reason is what counts.
+type failure struct{ cause error }
+
+func (f failure) Error() string { return ErrFailed.Error() + ": " + f.cause.Error() }
+
+func (f failure) Unwrap() error { return f.cause }
+
+func (f failure) Is(target error) bool {
+	return target == ErrFailed || target == net.ErrClosed || target == ErrDamaged && errors.Is(f.cause, store.ErrDamaged)
+}
+
+// storeError puts a failure to open the state directory into the words of this
+// package.
+func storeError(op, dir string, err error) error {
+	e := &Error{Op: op, What: dir, Err: err}
+	switch {
+	case errors.Is(err, store.ErrInUse):
+		e.Err, e.Hint = because(ErrDirInUse, err), "close the other node, or give this one a directory of its own"
+	case errors.Is(err, store.ErrPassphrase):
+		e.Err, e.Hint = because(ErrWrongPassphrase, err), "give the Config.Passphrase that was set last, or none if there is none"
+	case errors.Is(err, store.ErrWrongKey):
+		e.Err, e.Hint = because(ErrWrongKey, err), "give the Config.Key, or put back the key file, that this directory was made with"
+	case errors.Is(err, store.ErrNewer):
+		e.Err = because(ErrNewer, err)
+	case errors.Is(err, store.ErrDamaged):
+		e.Err = because(ErrDamaged, err)
+	case errors.Is(err, store.ErrFailed):
+		e.Err, e.Hint = because(ErrFailed, err), "make room or mend the disk, then start the node again"
+	}
+	return e
 }
 
 // ctxError says that a context ended a wait.

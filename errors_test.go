@@ -284,8 +284,8 @@ func TestStoreDamage(t *testing.T) {
 			if err == nil {
 				t.Errorf("Start with %s overwritten = nil", entry.Name())
 				broken.Close()
-			} else if !strings.Contains(err.Error(), dir) {
-				t.Errorf("Start with %s overwritten = %v, which does not name the directory", entry.Name(), err)
+			} else if !errors.Is(err, carrier.ErrDamaged) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("Start with %s overwritten = %v, want ErrDamaged that names the directory", entry.Name(), err)
 			}
 			if err := os.WriteFile(name, good, 0o600); err != nil {
 				t.Fatal(err)
@@ -319,7 +319,7 @@ func TestErrorText(t *testing.T) {
 	// Every text of the package's own fits into one sentence.
 	for _, err := range []error{
 		carrier.ErrNoDir, carrier.ErrDirInUse, carrier.ErrPortInUse, carrier.ErrWrongKey, carrier.ErrWrongIdentity, carrier.ErrNotReady,
-		carrier.ErrBadAddress, carrier.ErrSelf, carrier.ErrNotFriend, carrier.ErrNoRequest, carrier.ErrBlocked, carrier.ErrTooLong,
+		carrier.ErrWrongPassphrase, carrier.ErrDamaged, carrier.ErrNewer, carrier.ErrFailed, carrier.ErrBadAddress, carrier.ErrSelf, carrier.ErrNotFriend, carrier.ErrNoRequest, carrier.ErrBlocked, carrier.ErrTooLong,
 		carrier.ErrBadText, carrier.ErrOutboxFull, carrier.ErrReaderBusy, carrier.ErrRefused, carrier.ErrExpired, carrier.ErrCancelled,
 	} {
 		if s := fmt.Sprint(err); s == "" || strings.ToUpper(s[:1]) == s[:1] && s[:2] != "DH" || strings.HasSuffix(s, ".") {

@@ -13,7 +13,8 @@ import (
 type Event interface{ event() }
 
 // FriendRequest is a stranger's request to become a friend: answer it with
-// Accept, Refuse or Block. A repeat with the same words is not reported again.
+// Accept, Refuse or Block. A repeat with the same words is not reported again
+// while it is pending.
 type FriendRequest struct {
 	ID    ID
 	Name  string    // as the requester calls itself; at most 64 bytes
@@ -22,8 +23,10 @@ type FriendRequest struct {
 }
 
 // RequestWithdrawn says that a stranger's request is gone unanswered: it has
-// expired after 30 days, or given way to others where too many were pending. One
-// that was taken back is noticed when it is accepted: the friend is removed then.
+// expired after 30 days, or given way to another where 256 of strangers were
+// pending: every new one is reported, however many come, and one that gave way may
+// be found and reported again. One that was taken back is noticed when it is
+// accepted: the friend is removed then.
 type RequestWithdrawn struct{ ID ID }
 
 // FriendChanged reports a friend's new State: pending, stored, accepted, refused,

@@ -56,7 +56,7 @@ func Example_twoPeople() {
 	if err := friend.WaitAccepted(ctx); err != nil {
 		log.Fatal(err) // carrier.ErrRefused, if he does not want
 	}
-	fmt.Println("Alice is accepted by", friend.Name())
+	fmt.Println("Alice is accepted")
 	msg, err := friend.Send(ctx, []byte("and the fish?"), nil)
 	if err != nil {
 		log.Fatal(err)
@@ -75,6 +75,6 @@ func Example_twoPeople() {
 	}
 	// Output:
 	// Bob is asked by Alice: we met at the lake
-	// Alice is accepted by Bob
+	// Alice is accepted
 	// Bob reads: and the fish?
 }

@@ -201,8 +201,10 @@ func (f *Friend) Send(ctx context.Context, body []byte, opts *SendOptions) (*Mes
 
 // Remove ends the friendship, or withdraws the request. It is durable when it
 // returns and does not wait for the network; the peer learns it as soon as it
-// can be told, for 30 days. Messages that wait for the friend end cancelled;
-// unread ones from it stay. It returns ErrNotFriend if there was nothing to end.
+// can be told, for 30 days: one that stays away longer goes on seeing a friend who
+// is never online, until it asks anew. Messages that wait for the friend end
+// cancelled; unread ones from it stay. It returns ErrNotFriend if there was
+// nothing to end.
 func (f *Friend) Remove() error { return f.node.engine.remove(f.id) }
 
 // WaitAccepted waits until the friend has accepted: nil, ErrRefused when the

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anacrolix/dht/v2/krpc"
@@ -22,7 +23,9 @@ const (
 	pingsAtATime  = 8
 	joinWidth     = 16 // nodes asked at a time
 	silentAfter   = time.Minute
-	silentQueries = 8 // unanswered since, before the table is not trusted any more
+	silentQueries = 8               // unanswered since, before the table is not trusted any more
+	reuniteEvery  = 2 * time.Minute // in a small network, the bootstrap nodes that the table lacks are asked
+	smallTable    = 64
 )
 
 // Ready is closed when the first node has answered.
@@ -74,6 +77,7 @@ func (n *Node) keep() {
 	nextRefresh := time.Now().Add(refresh)
 	nextTend := time.Now().Add(tendEvery)
 	nextRetry := time.Now().Add(retryFirst)
+	nextReunite := time.Now().Add(jitter(reuniteEvery))
 	for {
 		now := time.Now()
 		next := nextTend
@@ -107,6 +111,11 @@ func (n *Node) keep() {
 				}
 				retry = min(2*retry, retryMost)
 				nextRetry = time.Now().Add(jitter(retry))
+			case !n.lonely() && !now.Before(nextReunite): // looked at when something else is due
+				if n.reunite() {
+					refresh, nextRefresh = refreshFirst, time.Now()
+				}
+				nextReunite = time.Now().Add(jitter(reuniteEvery))
 			case !n.lonely() && !now.Before(nextRefresh):
 				n.refresh(n.ctx)
 				retry = retryFirst
@@ -199,6 +208,52 @@ func (n *Node) attempt(ctx context.Context) error {
 		return nil
 	}
 	return joinError(asked, bootErr)
+}
+
+// reunite asks the bootstrap nodes that a small table lacks, and says whether one
+// has answered. When a small network was parted for so long that each side has
+// forgotten the other, nothing else would ever bring them together; in a large
+// one there is always somebody whom both know.
+func (n *Node) reunite() bool {
+	if n.cfg.Bootstrap == nil {
+		return false
+	}
+	size := 0
+	for _, f := range n.families {
+		f.mu.Lock()
+		size += f.table.len()
+		f.mu.Unlock()
+	}
+	if size >= smallTable {
+		return false
+	}
+	boot, err := n.cfg.Bootstrap(n.ctx)
+	if err != nil {
+		return false // as at a join that fails: there is another time
+	}
+	var tasks sync.WaitGroup
+	var answered atomic.Bool
+	for _, addr := range boot {
+		addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+		f := n.familyOf(addr)
+		if f == nil || !f.usable(contact{addr: addr}, netip.AddrPort{}) {
+			continue
+		}
+		f.mu.Lock()
+		known := f.table.has(addr)
+		f.mu.Unlock()
+		if known {
+			continue
+		}
+		tasks.Go(func() {
+			args := krpc.MsgArgs{Target: krpc.ID(f.currentID()), Want: f.want()}
+			if _, err := f.query(n.ctx, addr, "find_node", args, queryTries, nil); err == nil {
+				answered.Store(true)
+			}
+		})
+	}
+	tasks.Wait()
+	return answered.Load()
 }
 
 // joinError says whom we asked in vain.

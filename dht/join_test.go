@@ -334,3 +334,29 @@ func TestNewInvalid(t *testing.T) {
 		t.Error("connections were left open")
 	}
 }
+
+// TestPartedNetworkReunites: two halves of a small network that were apart for
+// so long that neither knows anybody of the other find each other again.
+func TestPartedNetworkReunites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &starter{t: t, mem: newMemNet(time.Millisecond)}
+		s.network(16)
+		defer s.closeAll()
+		half := map[netip.AddrPort]bool{}
+		for _, n := range s.nodes[:8] {
+			half[n.LocalAddrs()[0]] = true
+		}
+		s.mem.setTap(func(from, to netip.AddrPort, _ []byte) bool { return half[from] == half[to] })
+		time.Sleep(2 * time.Hour)
+		if res, err := s.nodes[15].Put(t.Context(), Put{Key: testKey(1), Value: []byte("v"), Seq: 1}); err != nil || res.Asked > 8 {
+			t.Fatalf("Put in one half: %+v, %v; want that half alone to be known", res, err)
+		}
+		s.mem.setTap(nil)
+		time.Sleep(5 * time.Minute)
+		for _, n := range s.nodes {
+			if got := n.NumNodes(); got != 15 {
+				t.Errorf("node %s knows %d others, want 15", n.LocalAddrs()[0], got)
+			}
+		}
+	})
+}

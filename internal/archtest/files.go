@@ -60,7 +60,7 @@ func CheckInit(t *Tree) []Violation {
 // there may be many.
 var (
 	rootNames = []string{
-		"carrier.go", "friend.go", "message.go", "session.go", "stream.go", "event.go", "errors.go", "engine.go", "doc.go",
+		"carrier.go", "friend.go", "message.go", "session.go", "stream.go", "event.go", "errors.go", "identity.go", "engine.go", "doc.go",
 		"crypto", "dht", "transport", "internal", "carriertest", "examples", "docs", "tools", "bench", "testdata",
 		"go.mod", "go.sum", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "NOTICE",
 		".ci", ".github", ".gitattributes", ".gitignore", ".golangci.yml",

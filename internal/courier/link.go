@@ -187,7 +187,7 @@ func (p *peer) linkDown() {
 	p.clear(taskLink)
 	p.tellPresence()
 	p.linkFailed()
-	p.stateChanged(0, asked)
+	p.stateChanged(stateGather, asked)
 	p.askSoon()
 }
 

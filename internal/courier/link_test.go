@@ -233,7 +233,7 @@ func TestStateIsPutAtOnceWhenTheLinkIsLost(t *testing.T) {
 	w.run(time.Second)
 	from := len(w.dht.puts)
 	c.cut()
-	w.run(time.Millisecond)
+	w.run(stateGather + time.Millisecond)
 	if n := len(w.dht.putsOf(saltState, from)); n != 2 {
 		t.Errorf("%d states put at once by the two ends, want 2", n)
 	}

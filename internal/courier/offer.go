@@ -13,7 +13,8 @@ import (
 // that has an offer and went in a datagram is sent again after 0.25, 0.5, 1 and
 // 2 s, and once with each exchange of hellos, until the offer is withdrawn or a
 // link is there: the same record, so that a copy costs its reader nothing. With
-// the last of the first five it is put too.
+// the last of the first five it is put too, and at once where there is a suspect
+// link: the way of the datagram may be its own.
 
 // offer is the transport's open offer to a peer.
 type offer struct {
@@ -68,6 +69,9 @@ func (p *peer) spreadOffer() {
 		p.own.sent = false
 		p.offer.sent, p.offer.due = 0, time.Time{}
 		p.soon(taskDirect)
+		if p.link != nil { // suspect: what has silenced it may have silenced this way too
+			p.putOffer()
+		}
 	default:
 		p.putOffer()
 	}

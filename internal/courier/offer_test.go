@@ -186,6 +186,49 @@ func TestOfferOverALiveLink(t *testing.T) {
 	}
 }
 
+// An offer that goes straight to where a suspect link was is put too: what has
+// silenced the link may have silenced that way.
+func TestOfferBesideASuspectLinkIsPutAtOnce(t *testing.T) {
+	w, a, b := both(t)
+	w.run(time.Minute)
+	c := w.link(a, b)
+	w.run(5 * time.Second)
+	w.filter = func(netip.AddrPort, netip.AddrPort, []byte) bool { return false }
+	c.stand(true, 0)
+	if !a.online[b.id] || !a.c.peers[b.id].online {
+		t.Fatal("the direct way does not count as open any more")
+	}
+	from := len(w.dht.puts)
+	a.offer(b, "restart")
+	took := w.wait("the offer", time.Minute, func() bool { return b.offerOf(a) == "restart" })
+	if took > time.Second {
+		t.Errorf("came after %v, want a put at once and the next poll", took)
+	}
+	if n := len(w.dht.putsOf(saltState, from)); n != 1 {
+		t.Errorf("%d puts, want 1", n)
+	}
+}
+
+// Whoever becomes a friend is told of the offer that is made at once by one put.
+func TestFirstStateBringsTheOffer(t *testing.T) {
+	w := newWorld(t)
+	w.filter = func(netip.AddrPort, netip.AddrPort, []byte) bool { return false }
+	a, b := w.node("alice"), w.node("bob")
+	for _, n := range []*node{a, b} {
+		n.start()
+		n.ready()
+	}
+	w.run(time.Minute)
+	from := len(w.dht.puts)
+	befriend(a, b)
+	w.run(10 * time.Millisecond) // the way by the transport and back
+	a.offer(b, "offer")
+	w.wait("the offer", 15*time.Second, func() bool { return b.offerOf(a) == "offer" })
+	if n := len(w.dht.putsOf(saltState, from)); n != 2 {
+		t.Errorf("%d states were put, want one of each", n)
+	}
+}
+
 // The second direct path to a friend that comes up tells the open offer.
 func TestOfferIsToldWhenAFriendIsReached(t *testing.T) {
 	w, a, b := apart(t)

@@ -112,7 +112,11 @@ func (p *peer) setMode(m Mode) {
 		p.clear(taskHello)
 	}
 	if m.Publish && !was.Publish {
-		p.stateChanged(0, hurried)
+		h := hurried
+		if !p.c.isReady {
+			h = asked // everybody of earlier runs comes at once then
+		}
+		p.stateChanged(stateGather, h)
 	}
 	if p.present() && was.Poll == PollNone {
 		p.probe()

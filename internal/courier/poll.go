@@ -21,11 +21,22 @@ const (
 	recent = 10 * time.Minute
 	absent = 24 * time.Hour
 
+	// answerSoon is for how long after the beginning of a dial, or of a link's
+	// silence, the friend's offer is expected at any moment.
+	answerSoon = 5 * time.Second
+
 	// quietFactor stretches every interval on a metered line.
 	quietFactor = 6
 
 	// minWalk is the least time between walks for lack of holders to ask.
 	minWalk = 30 * time.Second
+
+	// knownNear is how many nodes must have answered a walk for them to be those
+	// where others put and look, too. One that fewer answered is repeated after
+	// poorWalk, then twice that, and so on: a node that has just joined may know
+	// nobody there but the dead.
+	knownNear = 8
+	poorWalk  = 2 * time.Second
 
 	// An item that was found by a walk is put again to where it lacks, at most
 	// that often.
@@ -39,6 +50,9 @@ func (p *peer) pace(now time.Time) pace {
 		return pace{}
 	case PollSuspect:
 		r = pace{1500 * time.Millisecond, 3, 30 * time.Second}
+		if now.Sub(p.looking.since) < answerSoon {
+			r.every = 500 * time.Millisecond
+		}
 	case PollPending:
 		switch age := now.Sub(p.looking.since); {
 		case age < time.Minute:
@@ -75,6 +89,7 @@ type looking struct {
 	walked  time.Time // when the last walk was begun; zero: none in this run
 	asking  bool      // queued or under way
 	walking bool
+	poor    int // walks in a row that few nodes answered
 	reput   time.Time
 
 	week  crypto.Epoch // where the newest item was found,
@@ -90,9 +105,15 @@ func (p *peer) pollChanged(now time.Time) {
 	if p.pace(now).every == 0 || !p.c.isReady {
 		return
 	}
-	if p.looking.walked.IsZero() || p.mode.Poll == PollSuspect {
+	switch {
+	case p.mode.Poll == PollSuspect:
 		p.soon(taskWalk)
-	} else {
+		if !p.looking.fresh.IsZero() { // holders are known, and a walk takes seconds where nodes are dead
+			p.after(taskAsk, p.c.jitter(p.pace(now).every))
+		}
+	case p.looking.walked.IsZero():
+		p.soon(taskWalk)
+	default:
 		p.soon(taskAsk)
 		p.at(taskWalk, p.looking.walked.Add(p.c.jitter(p.pace(now).walk)))
 	}
@@ -153,14 +174,14 @@ func (p *peer) walk() {
 			return
 		}
 		p.looking.walked = p.c.loop.Now()
-		p.look(weeks, 0, func(Health) {
+		p.look(weeks, 0, func(h Health) {
 			p.looking.walking = false
 			r := p.pace(p.c.loop.Now())
 			if r.every == 0 {
 				return
 			}
 			p.after(taskAsk, p.c.jitter(r.every))
-			p.after(taskWalk, p.c.jitter(r.walk))
+			p.after(taskWalk, p.c.jitter(p.walkAgain(r, h.Answered >= knownNear*len(weeks))))
 		})
 	}
 	cost := costWalk * len(weeks)
@@ -170,6 +191,20 @@ func (p *peer) walk() {
 		return
 	}
 	p.c.budget.run(classWalk, cost, begin)
+}
+
+// walkAgain is how long after a walk the next one is due.
+func (p *peer) walkAgain(r pace, well bool) time.Duration {
+	if well || r.walk >= time.Hour { // silent friends no more often for it
+		p.looking.poor = 0
+		return r.walk
+	}
+	p.looking.poor++
+	first := poorWalk
+	if p.c.quiet {
+		first *= quietFactor
+	}
+	return backoff(p.looking.poor, first, r.walk)
 }
 
 // readWeeks are the weeks under whose keys the peer's slots may stand: this one,

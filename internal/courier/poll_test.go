@@ -25,6 +25,7 @@ func TestPollingTable(t *testing.T) {
 	}{
 		{"live link", PollLinked, 0, 0, pace{}},
 		{"nobody", PollNone, 0, 0, pace{}},
+		{"suspect just now", PollSuspect, time.Hour, 4 * time.Second, pace{500 * time.Millisecond, 3, 30 * time.Second}},
 		{"suspect", PollSuspect, time.Hour, time.Hour, pace{1500 * time.Millisecond, 3, 30 * time.Second}},
 		{"pending, new", PollPending, time.Hour, 59 * time.Second, pace{2 * time.Second, 2, 10 * time.Minute}},
 		{"pending", PollPending, time.Hour, 2 * time.Minute, pace{10 * time.Second, 2, 10 * time.Minute}},

@@ -57,15 +57,18 @@ func (c *Courier) Publish(to crypto.Address, number uint64, asked, expiry time.T
 	if c.closing || c.closed {
 		return
 	}
-	if o := c.requests.out[to.ID]; o != nil {
-		if o.to == to && o.number == number {
-			return // it is
-		}
-		o.stop()
-	}
 	o := &outRequest{
 		c: c, to: to, number: number, asked: asked, expiry: expiry, hello: hello,
 		first: c.isReady || len(c.requests.out) < requestsAtOnce,
+	}
+	if last := c.requests.out[to.ID]; last != nil {
+		if last.to == to && last.number == number {
+			return // it is
+		}
+		if last.to == to {
+			o.lastDay, o.last = last.day, last.bucket
+		}
+		last.stop()
 	}
 	c.requests.out[to.ID] = o
 	if c.isReady {

@@ -15,6 +15,7 @@ const (
 	bellEarly     = 2 * time.Second // at first, when an Address has just been given away
 	bellEarlyFor  = time.Minute
 	bellAsk       = 3                // that many of each
+	bellAhead     = 12               // so many looks of theirs for one at tomorrow's, of those whose clocks are ahead
 	bellWalkFirst = 30 * time.Second // and looked for anew, at first soon: the
 	bellWalkEvery = 10 * time.Minute // network may still be forming
 	fixedEvery    = 30 * time.Minute // the fixed buckets are read
@@ -22,11 +23,14 @@ const (
 	fixedPace     = 2 * time.Second  // one after the other, older days slower: friends come first
 
 	bucketsAtOnce = 4                // reads under way
-	bucketsHeld   = 1024             // buckets remembered, of each day
+	bucketsHeld   = 8192             // buckets remembered, of each day
+	networksHeld  = 4096             // and networks whose announces were read, likewise
 	bucketSample  = 8                // new ones taken from one look at a bell
 	bucketQueue   = 64               // that wait to be read
-	bucketRetry   = 4 * time.Second  // until a bucket without a request is read again, then four times that, and so on
+	bucketRetry   = 4 * time.Second  // until a bucket without a request is read again, then twice that, and so on
 	bucketEvery   = 30 * time.Minute // until one with a request is, and at the latest
+
+	requestsOfRead = 4 // taken from one read of a bucket: one stands there, and holders may differ
 )
 
 // bucketLimit is for reads of buckets that bells have named: what whoever
@@ -38,6 +42,7 @@ type watch struct {
 	c       *Courier
 	address crypto.Address
 	round   int // rises with the address, so that answers for an old one are dropped
+	looks   int // at the bells
 	days    map[crypto.Epoch]*bellDay
 	queue   []bucketRead
 	reading int
@@ -51,15 +56,49 @@ type watch struct {
 type bellDay struct {
 	walk    time.Time     // the next walk, not before
 	pause   time.Duration // between the last one and it
+	poor    time.Duration // the same after one that few nodes answered; 0: enough did
 	asking  bool
 	buckets map[uint16]*bucketState
+	ranks   map[netip.Prefix]int // buckets taken of each network that announces
+}
+
+func newBellDay() *bellDay {
+	return &bellDay{buckets: make(map[uint16]*bucketState), ranks: make(map[netip.Prefix]int)}
+}
+
+// network is what shares a rank: to come from many addresses of one network
+// costs next to nothing, to come from many networks more.
+func network(at netip.AddrPort) netip.Prefix {
+	ip, bits := at.Addr().Unmap(), 24
+	if ip.Is6() {
+		bits = 48
+	}
+	return netip.PrefixFrom(ip, bits).Masked()
+}
+
+// rank counts one more bucket of the network and returns how many it had before.
+func (d *bellDay) rank(at netip.AddrPort) int {
+	n := network(at)
+	if len(d.ranks) >= networksHeld {
+		clear(d.ranks)
+	}
+	d.ranks[n]++
+	return d.ranks[n] - 1
+}
+
+// announce is what a bell has named, the port being a bucket.
+type announce struct {
+	at      netip.AddrPort
+	vouched bool // several holders have named it
+	rank    int  // of its network; only if vouched
 }
 
 // bucketState is a random bucket that a bell has named.
 type bucketState struct {
 	tries   int
 	next    time.Time // not read before
-	vouched bool      // several holders have named it
+	rank    int       // as many of its network came before
+	vouched bool      // several holders have named the same announce of it
 	queued  bool      // or being read
 	held    bool      // a request to us when it was read last
 }
@@ -74,6 +113,18 @@ type bucketRead struct {
 	day    crypto.Epoch
 	bucket uint16
 	state  *bucketState
+}
+
+// before reports whether r is read before q, though it came later. What one holder
+// alone has named says nothing of networks: it may have thought them up, too.
+func (r bucketRead) before(q bucketRead) bool {
+	switch {
+	case !r.state.first():
+		return false
+	case !q.state.first():
+		return true
+	}
+	return r.state.rank < q.state.rank
 }
 
 func newWatch(c *Courier) *watch { return &watch{c: c, days: make(map[crypto.Epoch]*bellDay)} }
@@ -106,7 +157,7 @@ func (w *watch) begin() {
 
 func (w *watch) networkChanged() {
 	for _, d := range w.days {
-		d.walk, d.pause = time.Time{}, 0
+		d.walk, d.pause, d.poor = time.Time{}, 0, 0
 	}
 }
 
@@ -136,8 +187,8 @@ func (w *watch) every(d time.Duration) time.Duration {
 	return w.c.jitter(d)
 }
 
-// lookAtBells asks the bells of today and yesterday, and queues the buckets
-// whose time has come.
+// lookAtBells asks the bells of today and yesterday, now and then that of tomorrow
+// too, and queues the buckets whose time has come.
 func (w *watch) lookAtBells() {
 	if !w.running {
 		return
@@ -145,14 +196,18 @@ func (w *watch) lookAtBells() {
 	now := w.c.loop.Now()
 	today := crypto.Day(now)
 	for day := range w.days {
-		if day+1 < today || day > today {
+		if day+1 < today || day > today+1 {
 			delete(w.days, day)
 		}
 	}
-	for _, day := range []crypto.Epoch{today, today - 1} {
+	days := []crypto.Epoch{today, today - 1}
+	if w.looks++; w.looks%bellAhead == 0 {
+		days = append(days, today+1)
+	}
+	for _, day := range days {
 		d := w.days[day]
 		if d == nil {
-			d = &bellDay{buckets: make(map[uint16]*bucketState)}
+			d = newBellDay()
 			w.days[day] = d
 		}
 		w.ask(day, d, now)
@@ -184,11 +239,11 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 		ask = 0
 	}
 	round, bell := w.round, w.address.RequestBell(day)
-	heard := make(map[uint16]int) // buckets not read yet, and how many holders name each
+	heard := make(map[netip.AddrPort]int) // announces of buckets not read yet, and how many holders name each
 	each := func(at netip.AddrPort) {
 		bucket := at.Port()
 		if s := d.buckets[bucket]; bucket != 0 && (s == nil || s.tries == 0) {
-			heard[bucket]++
+			heard[at]++
 		}
 	}
 	look := func() {
@@ -202,7 +257,13 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 					return
 				}
 				d.asking = false
-				if h.Answered == 0 && d.pause > bellWalkFirst {
+				switch {
+				case ask == 0 && h.Answered < knownNear: // nobody may know those but we
+					d.poor = min(max(2*d.poor, poorWalk), bellWalkEvery)
+					d.walk, d.pause = w.c.loop.Now().Add(w.every(d.poor)), 0
+				case ask == 0:
+					d.poor = 0
+				case h.Answered == 0 && d.pause > bellWalkFirst:
 					d.walk, d.pause = time.Time{}, 0 // those known are gone
 				}
 				w.hear(day, d, heard)
@@ -217,30 +278,57 @@ func (w *watch) ask(day crypto.Epoch, d *bellDay, now time.Time) {
 	w.c.budget.run(classAsk, ask, look)
 }
 
-// hear takes a sample of new buckets from a bell: those that more holders name
-// first, for an announce goes to several and one liar speaks for itself only;
-// among equals each is as likely as another.
-func (w *watch) hear(day crypto.Epoch, d *bellDay, heard map[uint16]int) {
-	buckets := slices.Collect(maps.Keys(heard))
-	w.c.random.Shuffle(len(buckets), func(i, j int) { buckets[i], buckets[j] = buckets[j], buckets[i] })
-	slices.SortStableFunc(buckets, func(a, b uint16) int { return cmp.Compare(heard[b], heard[a]) })
-	for _, bucket := range buckets[:min(len(buckets), bucketSample)] {
-		vouched := heard[bucket] > 1
-		if s := d.buckets[bucket]; s != nil {
-			if vouched && !s.vouched {
-				s.vouched = true
-				w.forward(s)
-			}
-			continue
+// hear takes a sample of new buckets from a bell. What more than one holder names
+// comes first, for an announce goes to several and one liar speaks for itself
+// only; then what came from networks of which little was taken yet; and among
+// equals each is as likely as another.
+func (w *watch) hear(day crypto.Epoch, d *bellDay, heard map[netip.AddrPort]int) {
+	maps.DeleteFunc(heard, func(at netip.AddrPort, named int) bool {
+		s := d.buckets[at.Port()]
+		return s != nil && (s.vouched || named < 2) // it waits already
+	})
+	var announces []announce
+	for at, named := range heard {
+		a := announce{at: at, vouched: named > 1}
+		if a.vouched { // else its network may be thought up, too
+			a.rank = d.ranks[network(at)]
 		}
-		if len(w.queue) >= bucketQueue && !(vouched && w.giveWay()) || len(d.buckets) >= bucketsHeld && !d.forgetOne() {
-			w.c.count("drop.request.bell")
-			return
-		}
-		s := &bucketState{vouched: vouched}
-		d.buckets[bucket] = s
-		w.enqueue(bucketRead{day, bucket, s})
+		announces = append(announces, a)
 	}
+	w.c.random.Shuffle(len(announces), func(i, j int) { announces[i], announces[j] = announces[j], announces[i] })
+	slices.SortStableFunc(announces, func(a, b announce) int {
+		if a.vouched != b.vouched {
+			return cmp.Compare(heard[b.at], heard[a.at])
+		}
+		return cmp.Compare(a.rank, b.rank)
+	})
+	for _, a := range announces[:min(len(announces), bucketSample)] {
+		w.hearOne(day, d, a)
+	}
+}
+
+// hearOne has a bucket read that a bell has named, or read earlier than it would be.
+func (w *watch) hearOne(day crypto.Epoch, d *bellDay, a announce) {
+	bucket := a.at.Port()
+	s := d.buckets[bucket]
+	if s != nil {
+		if a.vouched && !s.vouched {
+			s.vouched, s.rank = true, d.rank(a.at)
+			w.forward(s)
+		}
+		return
+	}
+	s = &bucketState{vouched: a.vouched, rank: d.ranks[network(a.at)]}
+	r := bucketRead{day, bucket, s}
+	if len(w.queue) >= bucketQueue && !w.giveWay(r) || len(d.buckets) >= bucketsHeld && !d.forgetOne() {
+		w.c.count("drop.request.bell")
+		return
+	}
+	if a.vouched {
+		s.rank = d.rank(a.at)
+	}
+	d.buckets[bucket] = s
+	w.enqueue(r)
 }
 
 // forward gives a waiting bucket the place that it would get now.
@@ -252,29 +340,36 @@ func (w *watch) forward(s *bucketState) {
 	}
 }
 
-// giveWay drops the last of the waiting buckets that one holder alone has named.
-func (w *watch) giveWay() bool {
-	for i, r := range slices.Backward(w.queue) {
-		if !r.state.vouched {
-			if d := w.days[r.day]; d != nil {
-				delete(d.buckets, r.bucket)
-			}
-			w.queue = slices.Delete(w.queue, i, i+1)
-			return true
-		}
+// giveWay drops the last of the waiting buckets if r is read before it.
+func (w *watch) giveWay(r bucketRead) bool {
+	last := w.queue[len(w.queue)-1]
+	if !r.before(last) {
+		return false
 	}
-	return false
+	if d := w.days[last.day]; d != nil && last.state.tries == 0 {
+		delete(d.buckets, last.bucket)
+	}
+	last.state.queued = false
+	w.queue = w.queue[:len(w.queue)-1]
+	return true
 }
 
-// forgetOne makes room by forgetting a bucket that held no request, any.
+// forgetOne makes room by forgetting a bucket that was read, any; one that held a
+// request only if all do.
 func (d *bellDay) forgetOne() bool {
+	var held uint16 // 0 is none
 	for bucket, s := range d.buckets {
-		if !s.queued && s.tries > 0 && !s.held {
+		switch {
+		case s.queued || s.tries == 0:
+		case !s.held:
 			delete(d.buckets, bucket)
 			return true
+		default:
+			held = bucket
 		}
 	}
-	return false
+	delete(d.buckets, held)
+	return held != 0
 }
 
 // lookAtFixed reads the fixed buckets of the last days, today's first, one by
@@ -308,11 +403,9 @@ func (w *watch) lookAtFixed() {
 // enqueue has a bucket that a bell has named read when its turn comes.
 func (w *watch) enqueue(r bucketRead) {
 	r.state.queued = true
-	at := len(w.queue)
-	if r.state.first() {
-		if i := slices.IndexFunc(w.queue, func(q bucketRead) bool { return !q.state.first() }); i >= 0 {
-			at = i
-		}
+	at := slices.IndexFunc(w.queue, r.before)
+	if at < 0 {
+		at = len(w.queue)
 	}
 	w.queue = slices.Insert(w.queue, at, r)
 	w.next()
@@ -347,7 +440,7 @@ func (w *watch) next() {
 func (w *watch) read(day crypto.Epoch, bucket uint32, done func(held bool)) {
 	round, address := w.round, w.address
 	key := address.RequestSlot(day, bucket)
-	found, held := false, false
+	found, requests := false, 0
 	w.c.count("request.read")
 	w.c.then(func() {
 		w.c.slots.Get(Query{Key: [32]byte(key[32:])}, func(i Item) {
@@ -355,8 +448,12 @@ func (w *watch) read(day crypto.Epoch, bucket uint32, done func(held bool)) {
 				return
 			}
 			found = true
+			if requests == requestsOfRead {
+				w.c.count("drop.request.many")
+				return
+			}
 			if request := w.c.openRequest(address, i.Value); request != nil {
-				held = true
+				requests++
 				w.c.count("request.found")
 				w.c.handler.OnRequest(request)
 			}
@@ -364,10 +461,10 @@ func (w *watch) read(day crypto.Epoch, bucket uint32, done func(held bool)) {
 			if round != w.round {
 				return
 			}
-			if found && !held {
+			if found && requests == 0 {
 				w.c.count("request.poisoned")
 			}
-			done(held)
+			done(requests > 0)
 		})
 	})
 }
@@ -376,8 +473,8 @@ func (w *watch) read(day crypto.Epoch, bucket uint32, done func(held bool)) {
 // named may still be on its way to the holders, and then ever more rarely.
 func (w *watch) settle(s *bucketState, held bool) {
 	pause := bucketEvery
-	if shift := 2 * s.tries; !held && shift < 16 {
-		pause = min(bucketRetry<<shift, bucketEvery)
+	if !held {
+		pause = backoff(s.tries+1, bucketRetry, bucketEvery)
 	}
 	s.queued, s.held = false, held
 	s.tries++

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	requestEvery  = time.Hour        // a pending request is put again
+	requestFirst  = time.Minute      // a pending request is put again: somebody may have put over it
+	requestEvery  = time.Hour        // doubled each time up to this
 	announceEvery = 15 * time.Minute // and its bell rung again
 	requestRetry  = 10 * time.Second // after a put that reached too few; doubled each time
 	retryMax      = 5 * time.Minute  // up to this
@@ -26,9 +27,12 @@ type outRequest struct {
 	asked, expiry time.Time
 	hello         string
 
-	day     crypto.Epoch // that bucket is of
-	bucket  uint32       // the random one; 0: to be drawn
-	retry   time.Duration
+	day     crypto.Epoch  // that bucket is of
+	bucket  uint32        // the random one; 0: to be drawn
+	lastDay crypto.Epoch  // the same of the request whose place this one takes,
+	last    uint32        // which is put over; 0: none, or it is done
+	every   time.Duration // until it is put again
+	retry   time.Duration // the same if too few took it
 	floor   int64         // highest seq known to stand in the fixed bucket
 	raised  time.Time     // when that was last put once more
 	first   bool          // not put yet: somebody waits for it
@@ -88,9 +92,18 @@ func (o *outRequest) put() {
 	fresh := false
 	if day := crypto.Day(now); o.bucket == 0 || day != o.day {
 		o.day, o.bucket, fresh = day, 1+uint32(c.random.IntN(crypto.RandomBuckets)), true
+		o.every = 0
 	}
+	o.every = min(max(2*o.every, requestFirst), requestEvery)
 	bucket := o.bucket
 	o.write(o.day, bucket, 0, value, func(r PutResult) { o.placed(bucket, r) })
+	if o.last != 0 { // else who looks there first is shown old words
+		o.write(o.lastDay, o.last, 0, value, func(r PutResult) {
+			if r.Stored >= fewestCopies {
+				o.last = 0
+			}
+		})
+	}
 	o.write(o.day, crypto.FixedBucket(c.self), o.floor, value, func(r PutResult) {
 		// Requesters share this bucket: each stands there for a while. Ours
 		// goes above one whose clock is ahead.
@@ -109,7 +122,7 @@ func (o *outRequest) put() {
 		o.ring()
 	}
 	spread := time.Duration(c.random.Int64N(int64(daySpread)))
-	o.putSoon(min(c.jitter(requestEvery), untilDay(now)+spread))
+	o.putSoon(min(c.jitter(o.every), untilDay(now)+spread))
 }
 
 // placed takes what came of a put into the random bucket.
@@ -117,18 +130,25 @@ func (o *outRequest) placed(bucket uint32, r PutResult) {
 	if o.stopped || o.bucket != bucket {
 		return
 	}
-	if r.Stored >= fewestCopies || r.Err == nil && r.Stored > 0 && r.Stored == r.Asked {
+	_, all := r.complete()
+	if (all || r.Stored >= fewestCopies) && !o.told {
+		o.told = true
+		o.c.handler.OnRequestStored(o.to.ID)
+	}
+	if r.Stored >= knownNear || r.Stored >= fewestCopies && r.Newer != 0 {
 		o.retry = 0
-		if !o.told {
-			o.told = true
-			o.c.handler.OnRequestStored(o.to.ID)
-		}
 		return
 	}
 	if r.Newer != 0 {
 		o.bucket = 0 // somebody has that one: draw another
 	}
-	o.retry = min(max(2*o.retry, requestRetry), retryMax)
+	// A copy at every node may be no more than at every node that was known at a
+	// bad moment: the target may look elsewhere.
+	most := retryMax
+	if all {
+		most = requestEvery
+	}
+	o.retry = min(max(2*o.retry, requestRetry), most)
 	o.putSoon(o.c.jitter(o.retry))
 }
 
@@ -183,8 +203,8 @@ func (o *outRequest) ring() {
 				return
 			}
 			every := announceEvery
-			if h.Answered < fewestCopies { // a node that has just joined knows few
-				o.reach = min(max(2*o.reach, requestRetry), retryMax)
+			if h.Answered < knownNear { // a node that has just joined knows few
+				o.reach = min(max(2*o.reach, requestRetry), announceEvery)
 				every = o.reach
 			} else {
 				o.reach = 0

@@ -12,67 +12,6 @@ import (
 	"github.com/gocarrier/carrier/internal/wire"
 )
 
-// bells is the BEP 5 side of the world's DHT.
-type bells struct {
-	peers map[[20]byte][]netip.AddrPort
-	rung  int
-	dead  bool          // nobody answers
-	moved int           // counts when all holders were replaced
-	known map[*node]int // when the node has last walked
-}
-
-// belled gives a node a DHT that has bells.
-type belled struct {
-	slotsOf
-	b *bells
-}
-
-var _ Slots = belled{}
-
-func (n belled) Announce(infohash [20]byte, port uint16, done func(Health)) {
-	n.effect()
-	n.packets += costPut
-	n.b.rung++
-	n.later(n.w.dht.walk, func() {
-		if n.b.dead {
-			done(Health{})
-			return
-		}
-		if at := netip.AddrPortFrom(n.addr.Addr(), port); !slices.Contains(n.b.peers[infohash], at) {
-			n.b.peers[infohash] = append(n.b.peers[infohash], at)
-		}
-		done(Health{Asked: 8, Answered: 8})
-	})
-}
-
-func (n belled) Peers(infohash [20]byte, ask int, each func(netip.AddrPort), done func(Health)) {
-	n.effect()
-	cost, wait := costWalk, n.w.dht.walk
-	if ask > 0 {
-		cost, wait = ask, 20*time.Millisecond
-	}
-	n.packets += cost
-	if ask == 0 {
-		n.b.known[n.node] = n.b.moved
-	}
-	dead := n.b.dead || n.b.known[n.node] != n.b.moved
-	if !dead {
-		heard := slices.Clone(n.b.peers[infohash])
-		n.later(n.w.dht.first, func() {
-			for _, at := range heard {
-				each(at)
-			}
-		})
-	}
-	n.later(wait, func() {
-		if dead {
-			done(Health{Asked: cost})
-			return
-		}
-		done(Health{Asked: cost, Answered: cost})
-	})
-}
-
 // requesters is a world in which requests are made.
 type requesters struct {
 	*world
@@ -269,9 +208,14 @@ func TestRequestIsPutHourlyAndAnnounced(t *testing.T) {
 	w := newRequesters(t)
 	a, b := w.begun("alice"), w.node("bob")
 	a.ask(b.address(1), "hi")
-	w.run(8 * time.Hour)
-	if puts := len(w.dht.puts); puts < 2*8 || puts > 2*12 {
-		t.Errorf("got %d puts in 8 hours, want 2 an hour", puts)
+	w.run(time.Hour)
+	first := len(w.dht.puts)
+	if first < 2*5 || first > 2*7 {
+		t.Errorf("got %d puts in the first hour, want 2 after 0, 1, 3, 7, 15 and 31 minutes", first)
+	}
+	w.run(7 * time.Hour)
+	if puts := len(w.dht.puts) - first; puts < 2*6 || puts > 2*10 {
+		t.Errorf("got %d puts in 7 hours, want 2 an hour", puts)
 	}
 	if w.bells.rung < 26 || w.bells.rung > 42 {
 		t.Errorf("rung %d times in 8 hours, want every 15 minutes", w.bells.rung)
@@ -294,8 +238,31 @@ func TestRequestIsPutHourlyAndAnnounced(t *testing.T) {
 	}
 	a.ask(b.address(1), "hi?")
 	w.run(10 * time.Second)
-	if got := len(w.dht.puts); got != puts+2 {
-		t.Errorf("a new request: %d puts, want 2", got-puts)
+	if got := len(w.dht.puts); got != puts+3 {
+		t.Errorf("a new request: %d puts, want 2 and one over the last", got-puts)
+	}
+}
+
+// Who was away is shown the newest words only.
+func TestRequestPutsOverTheLast(t *testing.T) {
+	w := newRequesters(t)
+	a, b := w.begun("alice"), w.node("bob")
+	for _, hello := range []string{"hi", "hi?"} {
+		a.ask(b.address(1), hello)
+		w.run(time.Minute)
+	}
+	if o := a.c.requests.out[b.id]; o.last != 0 {
+		t.Error("the last one is put over again and again")
+	}
+	w.begin(b)
+	w.run(time.Hour)
+	if old, now := b.saw("hi"), b.saw("hi?"); old != 0 || now == 0 {
+		t.Errorf("the old words were seen %d times, the new ones %d times", old, now)
+	}
+	// What goes to another address does not concern the old one.
+	a.ask(b.address(2), "hi!")
+	if o := a.c.requests.out[b.id]; o.last != 0 {
+		t.Error("a request to another address is put over the last")
 	}
 }
 
@@ -396,6 +363,28 @@ func TestYesterdaysBell(t *testing.T) {
 	}
 }
 
+// A clock that is off by most of a day, as one set to another time zone, delays a
+// request by no more than minutes.
+func TestRequestOfAWrongClock(t *testing.T) {
+	for _, off := range []time.Duration{-23 * time.Hour, -12 * time.Hour, -2 * time.Hour, 2 * time.Hour, 12 * time.Hour, 23 * time.Hour} {
+		t.Run(off.String(), func(t *testing.T) {
+			for hour := range 8 {
+				w := newRequesters(t)
+				w.run(time.Duration(hour) * 3 * time.Hour)
+				b, a := w.begun("bob"), w.node("alice")
+				a.offset = off
+				w.begin(a)
+				w.run(2 * time.Minute)
+				now := a.Now()
+				a.do(func() { a.c.Publish(b.address(1), uint64(now.UnixMilli()), now, now.Add(30*24*time.Hour), "hi") })
+				if took := w.sees(b, "hi", 30*time.Minute); took > 2*time.Minute {
+					t.Errorf("seen after %v", took)
+				}
+			}
+		})
+	}
+}
+
 // When all holders that were known have gone, others are looked for at once.
 func TestHoldersOfTheBellMove(t *testing.T) {
 	w := newRequesters(t)
@@ -404,33 +393,6 @@ func TestHoldersOfTheBellMove(t *testing.T) {
 	w.bells.moved++
 	a.ask(b.address(1), "hi")
 	w.sees(b, "hi", 20*time.Second)
-}
-
-func TestBucketsAreBounded(t *testing.T) {
-	w := newRequesters(t)
-	b := w.begun("bob")
-	in := b.c.requests.in
-	day := crypto.Day(w.now)
-	d := in.days[day]
-	full := func(held bool) {
-		clear(d.buckets)
-		for i := range bucketsHeld {
-			d.buckets[uint16(1+i)] = &bucketState{tries: 1, held: held, next: w.now.Add(time.Hour)}
-		}
-	}
-	full(true)
-	b.do(func() { in.hear(day, d, map[uint16]int{60_000: 1}) })
-	if len(d.buckets) != bucketsHeld || d.buckets[60_000] != nil {
-		t.Error("a bucket that holds a request gave way to a new one")
-	}
-	full(false)
-	b.do(func() { in.hear(day, d, map[uint16]int{60_000: 1}) })
-	if len(d.buckets) != bucketsHeld || d.buckets[60_000] == nil {
-		t.Error("no bucket without a request gave way to a new one")
-	}
-	if got := b.c.Stats()["drop.request.bell"]; got != 1 {
-		t.Errorf("counted %d drops, want 1", got)
-	}
 }
 
 func TestSeveralRequesters(t *testing.T) {
@@ -576,52 +538,6 @@ func TestRequestDrops(t *testing.T) {
 	}
 }
 
-// A flood of bells and poisoned buckets costs little, fills nothing, and does
-// not hide a request that stands in its fixed bucket.
-func TestRequestFlood(t *testing.T) {
-	w := newRequesters(t)
-	b := w.node("bob")
-	a := w.begun("alice")
-	address, day := b.address(1), crypto.Day(w.now)
-	poison := make([]byte, 900)
-	for i := range 10_000 {
-		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), uint16(1+i*6))
-		for _, d := range []crypto.Epoch{day, day - 1} {
-			w.bells.peers[address.RequestBell(d)] = append(w.bells.peers[address.RequestBell(d)], at)
-		}
-		if i%2 == 0 {
-			w.put(address, day, uint32(at.Port()), poison)
-		}
-	}
-	w.begin(b)
-	w.run(10 * time.Minute)
-	packets := b.packets
-	for range 6 * 60 {
-		w.run(10 * time.Second)
-		held := 0
-		for _, d := range b.c.requests.in.days {
-			held += len(d.buckets)
-		}
-		if in := b.c.requests.in; held > 2*bucketsHeld || len(in.queue) > bucketQueue || len(in.days) > 2 {
-			t.Fatalf("holds %d buckets of %d days, %d wait", held, len(in.days), len(in.queue))
-		}
-	}
-	mean := float64(b.packets-packets) / 3600
-	t.Logf("flooded: %.1f packets/s", mean)
-	if mean > 15 {
-		t.Errorf("sent %.1f packets/s in the mean of an hour", mean)
-	}
-	if n := b.c.Stats()["request.poisoned"]; n < 100 {
-		t.Errorf("%d buckets counted as poisoned", n)
-	}
-	a.ask(address, "hi")
-	took := w.sees(b, "hi", 40*time.Minute)
-	t.Logf("seen after %v", took)
-	if wait := b.c.budget.wait(); wait > 10 {
-		t.Errorf("%d jobs wait in the budget", wait)
-	}
-}
-
 // What it costs to be open for requests that nobody makes.
 func TestWatchCost(t *testing.T) {
 	for _, tt := range []struct {
@@ -686,29 +602,4 @@ func FuzzRequestValue(f *testing.F) {
 			t.Fatal("taken unsealed")
 		}
 	})
-}
-
-// TestManyHoldersVouch: a bucket that several holders name is read before those
-// that one liar has thought up, and takes a place in a full queue.
-func TestManyHoldersVouch(t *testing.T) {
-	w := newRequesters(t)
-	b := w.begun("bob")
-	in := b.c.requests.in
-	day := crypto.Day(w.now)
-	d := in.days[day]
-	in.reading = bucketsAtOnce // none begins
-	for len(in.queue) < bucketQueue {
-		lies := map[uint16]int{}
-		for i := range uint16(bucketSample) {
-			lies[uint16(len(in.queue))+i+1] = 1
-		}
-		b.do(func() { in.hear(day, d, lies) })
-	}
-	b.do(func() { in.hear(day, d, map[uint16]int{50_000: 1, 50_001: 1, 60_000: 2}) })
-	if len(in.queue) != bucketQueue || in.queue[0].bucket != 60_000 {
-		t.Errorf("%d buckets wait, the first is %d; want %d, and 60000", len(in.queue), in.queue[0].bucket, bucketQueue)
-	}
-	if len(d.buckets) != bucketQueue || d.buckets[60_000] == nil {
-		t.Errorf("%d buckets are known, want %d with 60000 among them", len(d.buckets), bucketQueue)
-	}
 }

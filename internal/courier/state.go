@@ -11,6 +11,9 @@ import (
 
 const (
 	stateDebounce = time.Second
+	// stateGather is what a put that is in a hurry waits all the same: the offer of
+	// the link that its cause brings about goes with it, instead of after it.
+	stateGather = 50 * time.Millisecond
 
 	// How often what we have put is put again: the shorter with few friends,
 	// the longer with many.

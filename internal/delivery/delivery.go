@@ -35,7 +35,8 @@
 //
 //	delivery     h               our sequence: next number, mark below base
 //	delivery     m sequence(20)  what was received of one sequence
-//	delivery     s slot(2)       fate of one of the last 1,024 messages received
+//	delivery     s slot(2)       fate of one message received; not written any more
+//	inbox.seen   page(2)         fates of 32 of the last 1,024 messages received
 //	outbox       position(8)     a message of ours, without body
 //	outbox.body  ID(16)          its body, as long as it is pending
 package delivery
@@ -47,10 +48,12 @@ import (
 	"github.com/gocarrier/carrier/internal/wire"
 )
 
-// Tables that the rows of a Peer stand in. Those of TableBody are read by
-// whoever sends the mail, by [BodyKey], and need not be restored.
+// Tables that the rows of a Peer stand in. Two are not restored: the rows of
+// TableSeen are read by the Peer when it needs them, those of TableBody by
+// whoever sends the mail, by [BodyKey].
 const (
 	TableState  = "delivery"
+	TableSeen   = "inbox.seen"
 	TableOutbox = "outbox"
 	TableBody   = "outbox.body"
 )
@@ -97,6 +100,14 @@ func DefaultLimits() Limits {
 type Config struct {
 	Own    crypto.Incarnation // of this node's store
 	Limits *Limits            // one for all friends, to spare memory; not changed any more; nil: DefaultLimits
+	Rows   Rows               // nil: there are none, and none are kept
+}
+
+// Rows reads the friend's rows: what is committed, and what Take has given
+// since.
+type Rows interface {
+	// Get returns a row, nil when there is none.
+	Get(table string, key []byte) []byte
 }
 
 // Mark is the first 8 bytes of a message's ID. The zero Mark says nothing.
@@ -125,6 +136,7 @@ type Stats struct {
 type Peer struct {
 	own    crypto.Incarnation
 	limits *Limits
+	rows   Rows
 	out    Output
 	stats  Stats
 	outbox
@@ -134,7 +146,7 @@ type Peer struct {
 // New returns the Peer of a friend with whom no message was exchanged yet.
 // It is closed; rows, if there are any, are restored first.
 func New(cfg Config) *Peer {
-	p := &Peer{own: cfg.Own, limits: cfg.Limits}
+	p := &Peer{own: cfg.Own, limits: cfg.Limits, rows: cfg.Rows}
 	if p.limits == nil {
 		limits := DefaultLimits()
 		p.limits = &limits
@@ -174,6 +186,9 @@ type Output struct {
 	ReceiptChanged bool
 	// Answer: mail came, new or not, and its sender waits for the receipt.
 	Answer bool
+	// Err says that rows are damaged that were needed: the node must end. What
+	// came was not taken.
+	Err error
 }
 
 // Take drains what was gathered since the last Take. The rows come first: see
@@ -187,11 +202,13 @@ func (p *Peer) Take() Output {
 }
 
 // Advance does what is due: messages expire, ended ones are forgotten, a
-// sequence is begun that had to wait.
+// sequence is begun that had to wait, the memory of messages received goes
+// that was not needed for long.
 func (p *Peer) Advance(now time.Time) {
 	p.expire(now)
 	p.forget(now)
 	p.refork(now)
+	p.drop(now)
 }
 
 // Next is when Advance has something to do; the zero time if never.
@@ -205,6 +222,7 @@ func (p *Peer) Next() time.Time {
 	earliest(p.nextExpiry())
 	earliest(p.nextForget())
 	earliest(p.nextFork())
+	earliest(p.nextDrop())
 	if at == 0 {
 		return time.Time{}
 	}

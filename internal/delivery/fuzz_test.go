@@ -62,23 +62,24 @@ func FuzzRestore(f *testing.F) {
 	limits := DefaultLimits()
 	e := entry{id: id("m"), size: 3, state: Stored, numbered: true}
 	m := received{number: 3, skipped: []wire.Range{{From: 1, To: 2}}}
-	s := seen{id: id("x"), mark: &m, number: 3}
+	s := memory{slots: []seen{{id: id("x"), mark: &m, number: 3, rank: 1}}}
 	p := New(Config{Limits: &limits})
 	p.headDirty = true
 	head := p.Take().Rows[0]
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 1}, e.row())
 	f.Add(append([]byte{0}, receivedKey(m.sequence)...), m.row())
-	f.Add(append([]byte{0}, seenKey(0)...), s.row())
+	f.Add(append([]byte{0}, singleKey(0)...), singleRow(&s.slots[0]))
+	f.Add(append([]byte{2}, pageKey(0)...), s.page(0))
 	f.Add(append([]byte{0}, head.Key...), head.Value)
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		table := TableState
 		if len(key) > 0 {
-			if key[0]%2 == 1 {
-				table = TableOutbox
-			}
+			table = []string{TableState, TableOutbox, TableSeen}[key[0]%3]
 			key = key[1:]
 		}
-		p := New(Config{Limits: &limits})
+		n := newNode("a", 1, &limits)
+		n.rows[table+"\x00"+string(key)] = string(value)
+		p := n.peer
 		if p.Restore(table, key, value) != nil || p.Restored() != nil {
 			return
 		}
@@ -87,6 +88,9 @@ func FuzzRestore(f *testing.F) {
 		p.Advance(start)
 		p.Pending()
 		p.CurrentReceipt()
-		p.Take()
+		p.Receive(start, &wire.Mail{Base: 1, First: 1, Items: []wire.Item{{ID: id("m")}}}, 1)
+		if out := p.Take(); out.Err != nil && len(out.Delivered) > 0 {
+			t.Fatal("a message was taken by a Peer that could not remember")
+		}
 	})
 }

@@ -12,6 +12,7 @@ type inbox struct {
 	marks   []*received // the newest sequences of the friend's, rising
 	current *received   // the one that the receipt is for
 	memory  memory
+	singles []single // while rows are restored
 	partial *partial
 
 	heldCount, heldBytes     int
@@ -30,6 +31,9 @@ func (p *Peer) Receive(now time.Time, mail *wire.Mail, courier uint8) bool {
 	if !ok {
 		p.stats.Faults++
 		return true
+	}
+	if !p.remember(now) {
+		return false
 	}
 	m := p.find(mail.Sequence)
 	if m == nil {
@@ -215,8 +219,7 @@ func (p *Peer) accept(m *received, n uint64, h held) bool {
 	}
 	m.number, m.mark = n, MarkOf(h.item.ID)
 	p.changed(m)
-	slot := p.memory.put(known, seen{id: h.item.ID, number: n, mark: m, skipped: skipped}, p.limits.Seen)
-	p.out.Rows = append(p.out.Rows, Row{TableState, seenKey(slot), p.memory.slots[slot].row()})
+	p.memory.put(known, seen{id: h.item.ID, number: n, mark: m, skipped: skipped}, p.limits.Seen)
 	return true
 }
 
@@ -231,9 +234,12 @@ func (p *Peer) fork(m *received) {
 
 // Consumed tells that the program took n messages with bodies of that many
 // bytes together from the inbox, for good.
-func (p *Peer) Consumed(_ time.Time, n, bytes int) {
+func (p *Peer) Consumed(now time.Time, n, bytes int) {
 	p.unreadCount = max(p.unreadCount-n, 0)
 	p.unreadBytes = max(p.unreadBytes-bytes, 0)
+	if p.heldCount == 0 || !p.remember(now) {
+		return
+	}
 	for _, m := range p.marks {
 		p.drain(m)
 	}

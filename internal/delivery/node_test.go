@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,7 +40,7 @@ func (s store) clone() store {
 func newNode(name string, created int64, limits *Limits) *node {
 	n := &node{name: name, own: crypto.Incarnation{Created: created, Random: uint64(created)}, limits: limits}
 	n.rows = make(map[string]string)
-	n.peer = New(Config{Own: n.own, Limits: limits})
+	n.peer = New(Config{Own: n.own, Limits: limits, Rows: n})
 	return n
 }
 
@@ -68,9 +69,17 @@ func (n *node) unreadBytes() (bytes int) {
 	return bytes
 }
 
+// Get reads a committed row.
+func (n *node) Get(table string, key []byte) []byte {
+	if v, ok := n.rows[table+"\x00"+string(key)]; ok {
+		return []byte(v)
+	}
+	return nil
+}
+
 // restored returns a Peer made from the committed rows.
 func (n *node) restored() (*Peer, error) {
-	p := New(Config{Own: n.own, Limits: n.limits})
+	p := New(Config{Own: n.own, Limits: n.limits, Rows: n})
 	for key, value := range n.rows { // in random order
 		table, k, _ := strings.Cut(key, "\x00")
 		if err := p.Restore(table, []byte(k), []byte(value)); err != nil {
@@ -106,6 +115,9 @@ func (n *node) same() error {
 		return err
 	}
 	p.capacity, p.open = n.peer.capacity, n.peer.open
+	if !p.remember(start) || !n.peer.remember(time.UnixMilli(n.peer.memory.used)) {
+		return errors.Join(p.out.Err, n.peer.out.Err)
+	}
 	for _, c := range []struct {
 		what      string
 		got, want any

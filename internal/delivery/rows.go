@@ -16,7 +16,6 @@ var errDamaged = errors.New("rows are damaged")
 const (
 	keyHead     = 'h'
 	keyReceived = 'm'
-	keySeen     = 's'
 )
 
 const headFormat = 1
@@ -43,9 +42,9 @@ func (p *Peer) outboxRows() {
 	p.dirty = nil
 }
 
-// inboxRows gathers the rows of the receiving half. Those of single messages
-// are there already.
+// inboxRows gathers the rows of the receiving half.
 func (p *Peer) inboxRows() {
+	p.seenRows()
 	for _, m := range p.marks {
 		if m.dirty {
 			m.dirty = false
@@ -73,7 +72,10 @@ func (p *Peer) Restore(table string, key, value []byte) error {
 				p.marks = append(p.marks, m)
 			}
 		case keySeen:
-			err = p.restoreSeen(k, value)
+			var one single
+			if one, err = parseSingle(k, value); err == nil {
+				p.singles = append(p.singles, one)
+			}
 		default:
 			err = errDamaged
 		}
@@ -120,24 +122,6 @@ func (p *Peer) restoreEntry(key, value []byte) error {
 	return nil
 }
 
-func (p *Peer) restoreSeen(k *wire.Reader, value []byte) error {
-	slot := int(k.Uint16())
-	if err := k.Done(); err != nil {
-		return err
-	}
-	e, seq, err := parseSeen(value)
-	if err != nil {
-		return err
-	}
-	for len(p.memory.slots) <= slot {
-		p.memory.slots = append(p.memory.slots, seen{})
-	}
-	e.mark = &received{sequence: seq} // until Restored
-	p.memory.slots[slot] = e
-	p.memory.rank = max(p.memory.rank, e.rank)
-	return nil
-}
-
 // Restored ends the restoring. Its error says that the rows do not fit
 // together; the Peer cannot be used then.
 func (p *Peer) Restored() error {
@@ -180,19 +164,9 @@ func (p *Peer) restoredOutbox() error {
 
 func (p *Peer) restoredInbox() error {
 	slices.SortFunc(p.marks, func(a, b *received) int { return compare(a.sequence, b.sequence) })
-	for i := range p.memory.slots {
-		e := &p.memory.slots[i]
-		if e.mark == nil {
-			return fmt.Errorf("%w: slot %d is missing", errDamaged, i)
-		}
-		j, ok := slices.BinarySearchFunc(p.marks, e.mark.sequence, func(m *received, s wire.Sequence) int { return compare(m.sequence, s) })
-		if e.mark = nil; ok {
-			e.mark = p.marks[j]
-		}
-	}
 	if len(p.marks) > 0 {
 		p.choose()
 		p.out.ReceiptChanged = false
 	}
-	return nil
+	return p.restoredSingles()
 }

@@ -226,6 +226,9 @@ func (w *world) send(p *Peer) {
 // turn steps a node, commits and lets effects out; or it crashes on the way.
 func (w *world) turn(i int, f func(p *Peer)) error {
 	e := w.ends[i]
+	if w.tally.Turns%5 == 0 { // as after a time without mail
+		e.peer.drop(time.UnixMilli(e.peer.nextDrop()))
+	}
 	f(e.peer)
 	w.tally.Turns++
 	if w.rng.IntN(40) == 0 { // before the commit
@@ -357,7 +360,7 @@ func (w *world) rollback(i int) error {
 // check holds the invariants after a commit.
 func (w *world) check(i int, out Output, before map[string]string) error {
 	e, friend := w.ends[i], w.ends[1-i]
-	if err := w.checkReceived(e, friend, out); err != nil {
+	if err := w.checkReceived(e, friend, out, before); err != nil {
 		return fmt.Errorf("%s: %w", e.name, err)
 	}
 	for _, c := range out.Changes {
@@ -405,7 +408,10 @@ func (e *end) has(id wire.MessageID) bool {
 }
 
 // checkReceived holds what must be true of messages that e has just decided.
-func (w *world) checkReceived(e, friend *end, out Output) error {
+func (w *world) checkReceived(e, friend *end, out Output, before map[string]string) error {
+	if out.Err != nil {
+		return out.Err
+	}
 	stored := make(map[wire.MessageID]bool)
 	for _, in := range out.Delivered {
 		if stored[in.ID] {
@@ -413,21 +419,25 @@ func (w *world) checkReceived(e, friend *end, out Output) error {
 		}
 		stored[in.ID] = true
 	}
-	var fresh []seen
+	var fresh []single
 	for _, r := range out.Rows {
-		if r.Table == TableState && r.Key[0] == keySeen {
-			s, seq, err := parseSeen(r.Value)
-			if err != nil {
-				return err
+		if r.Table != TableSeen {
+			continue
+		}
+		had := make(map[uint64]bool)
+		for _, s := range pageOf([]byte(before[r.Table+"\x00"+string(r.Key)])) {
+			had[s.rank] = true
+		}
+		for _, s := range pageOf(r.Value) {
+			if !had[s.rank] {
+				fresh = append(fresh, s)
 			}
-			s.mark = &received{sequence: seq}
-			fresh = append(fresh, s)
 		}
 	}
-	slices.SortFunc(fresh, func(a, b seen) int { return int(a.rank) - int(b.rank) })
+	slices.SortFunc(fresh, func(a, b single) int { return int(a.rank) - int(b.rank) })
 	next := 0
 	for _, s := range fresh {
-		f := fate{s.id, stored[s.id], w.order[s.id], s.mark.sequence, s.skipped}
+		f := fate{s.id, stored[s.id], w.order[s.id], s.sequence, s.skipped}
 		for _, old := range e.recent(e.limits.Seen) {
 			if old.id == s.id && (f.stored || f.skipped != old.skipped) {
 				return fmt.Errorf("%s decided again: %+v, was %+v", name(s.id), f, old)
@@ -458,6 +468,33 @@ func (w *world) checkReceived(e, friend *end, out Output) error {
 		return fmt.Errorf("%d messages handed out without being remembered", len(out.Delivered)-next)
 	}
 	return nil
+}
+
+// pageOf reads a row of TableSeen by itself.
+func pageOf(row []byte) (out []single) {
+	if len(row) == 0 {
+		return nil
+	}
+	v := wire.NewReader(row)
+	v.Uint8()
+	var sequences []wire.Sequence
+	for range v.Count(pageSlots) {
+		sequences = append(sequences, v.Sequence())
+	}
+	for range v.Count(pageSlots) {
+		var s single
+		v.Fill(s.id[:])
+		s.number, s.rank = v.Uint64(), v.Uint64()
+		if place := v.Uint8(); place > 0 {
+			s.sequence = sequences[place-1]
+		}
+		s.skipped = v.Bool()
+		out = append(out, s)
+	}
+	if err := v.Done(); err != nil {
+		panic(err)
+	}
+	return out
 }
 
 // recent is the last n different messages decided.

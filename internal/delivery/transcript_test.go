@@ -326,6 +326,7 @@ func (s *script) show(n *node, what string) {
 	case "stats":
 		s.printf("%s", strings.Trim(fmt.Sprintf("%+v", n.peer.Stats()), "{}"))
 	case "next":
+		n.peer.drop(time.UnixMilli(n.peer.nextDrop())) // scripts are about what else is due
 		if at := n.peer.Next(); at.IsZero() {
 			s.printf("never")
 		} else {
@@ -385,10 +386,10 @@ func describeRow(r Row) string {
 		s = "body " + name(wire.MessageID(r.Key))
 	case r.Table == TableOutbox:
 		s = fmt.Sprintf("outbox %d", wire.NewReader(r.Key).Uint64())
+	case r.Table == TableSeen:
+		s = fmt.Sprintf("seen %d", wire.NewReader(r.Key).Uint16())
 	case r.Key[0] == keyHead:
 		s = "head"
-	case r.Key[0] == keySeen:
-		s = fmt.Sprintf("seen %d", wire.NewReader(r.Key[1:]).Uint16())
 	case r.Key[0] == keyReceived:
 		s = "mark " + sequence(wire.NewReader(r.Key[1:]).Sequence())
 	}

@@ -54,6 +54,18 @@ func (m *Machine) Add(now time.Time, to crypto.Address, hello string) error {
 	return nil
 }
 
+// Stored notes that our request to that person, as it was last published, lies
+// in the DHT. It may be told any number of times.
+func (m *Machine) Stored(id crypto.ID) {
+	p := m.people[id]
+	if p == nil || !p.puts() || p.asked.stored {
+		return
+	}
+	p.asked.stored = true
+	m.out.rows[id] = true
+	m.event(p, RequestStored)
+}
+
 // Accept makes a friend of somebody whose request is pending, or returns
 // ErrNoRequest or ErrBlocked.
 func (m *Machine) Accept(now time.Time, id crypto.ID) error {
@@ -96,10 +108,10 @@ func (m *Machine) requester(now time.Time, id crypto.ID, act string) (*person, e
 // ended and whom we want, or raises a friend's bond to that number. r is the
 // request that did it or was pending; nil: it was a state record alone.
 func (m *Machine) befriend(now time.Time, p *person, r *wire.Request) {
+	m.dropRequest(p)
 	bond := max(p.ours, p.theirs)
 	raised := bond > p.ours
 	p.ours = bond
-	m.dropRequest(p)
 	if p.asked != nil && p.theirs >= p.asked.number {
 		m.withdraw(p)
 	}

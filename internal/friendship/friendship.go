@@ -28,6 +28,13 @@
 // its own, even when both are friends already: should they end what they know
 // of, the request still stands.
 //
+// # Room
+//
+// Whoever has our Address can make any number of identities and requests. Those
+// of strangers that wait for an answer are bounded; see [MaxIncoming] and
+// crowd.go. Somebody whom we have asked ourselves, or who was a friend, is no
+// stranger: their requests always find room.
+//
 // # Blocks
 //
 // A block suspends: everything stays as it was, but nothing is published, put
@@ -65,7 +72,8 @@ var (
 // Limits and times.
 const (
 	MaxLabel    = 255   // bytes of a label
-	MaxIncoming = 256   // pending requests of others; further ones are dropped
+	MaxIncoming = 256   // pending requests of strangers; for a further one another gives way
+	MaxCrowded  = 4_096 // requests remembered that gave way
 	MaxRefusals = 64    // refusals published at a time; the oldest gives way
 	MaxSpent    = 1_024 // rows of people of whom only a refused request is known
 
@@ -75,6 +83,8 @@ const (
 
 	// An answer is published again for the same person at most this often.
 	againEvery = time.Minute
+	// Requests that gave way and were found again displace others at most this often.
+	turnEvery = time.Minute
 	// Requests that claim to live longer than this are dropped: their senders'
 	// clocks, or intentions, are off by more than a day.
 	maxRequestLife = RequestLife + 48*time.Hour
@@ -87,7 +97,9 @@ const (
 type Machine struct {
 	self     crypto.ID
 	people   map[crypto.ID]*person
-	incoming int // people with a pending request
+	incoming int            // strangers with a pending request
+	crowded  map[claim]bool // what gave way; not kept
+	turned   time.Time      // when one of those last displaced another
 	out      pending
 	next     time.Time // of the earliest deadline; valid unless stale
 	stale    bool
@@ -115,10 +127,11 @@ func newPending() pending {
 // New returns a Machine that knows nobody.
 func New(self crypto.ID) *Machine {
 	return &Machine{
-		self:   self,
-		people: make(map[crypto.ID]*person),
-		out:    newPending(),
-		stats:  make(map[string]uint64),
+		self:    self,
+		people:  make(map[crypto.ID]*person),
+		crowded: make(map[claim]bool),
+		out:     newPending(),
+		stats:   make(map[string]uint64),
 	}
 }
 
@@ -321,17 +334,6 @@ func (m *Machine) withdraw(p *person) {
 	if p.asked != nil {
 		p.asked = nil
 		m.out.withdrawn[p.id] = true
-	}
-}
-
-// dropRequest forgets their pending request.
-func (m *Machine) dropRequest(p *person) {
-	if p.theirRequest != nil {
-		p.theirRequest = nil
-		m.incoming--
-	}
-	if p.state == Incoming {
-		p.state = None
 	}
 }
 

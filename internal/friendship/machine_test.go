@@ -159,46 +159,6 @@ func TestStatesOfStrangers(t *testing.T) {
 	}
 }
 
-// A flood of strangers fills the places there are, and leaves what is there.
-func TestPendingRequestsAreBounded(t *testing.T) {
-	m := New(address(t, 1).ID)
-	for i := range 10_000 {
-		m.Request(start, asks(stranger(i), 5, "hi"))
-	}
-	o := m.Take()
-	if len(m.people) != MaxIncoming || len(o.Rows) != MaxIncoming || len(o.Events) != MaxIncoming {
-		t.Errorf("got %d people, %d rows, %d events, want %d", len(m.people), len(o.Rows), len(o.Events), MaxIncoming)
-	}
-	if got, want := m.Stats()["friendship.dropped.full"], uint64(10_000-MaxIncoming); got != want {
-		t.Errorf("counted %d, want %d", got, want)
-	}
-	// The newer request of somebody who has a place is taken.
-	m.Request(start, asks(stranger(0), 6, "hello?"))
-	if p, _ := m.Person(stranger(0)); p.Hello != "hello?" {
-		t.Errorf("got hello %q", p.Hello)
-	}
-	if err := m.Refuse(start, stranger(0)); err != nil {
-		t.Fatal(err)
-	}
-	m.Request(start, asks(stranger(20_000), 5, "hi"))
-	if p, _ := m.Person(stranger(20_000)); p.State != Incoming {
-		t.Errorf("the place that became free is not given: %v", p.State)
-	}
-	// All that is not answered goes when it expires; it takes no rows then.
-	m.Take()
-	m.Advance(start.Add(RequestLife))
-	o = m.Take()
-	gone := 0
-	for _, r := range o.Rows {
-		if r.Value == nil {
-			gone++
-		}
-	}
-	if gone != MaxIncoming || len(m.people) != 1 || m.incoming != 0 {
-		t.Errorf("got %d rows deleted, %d people, %d pending, want %d, 1, 0", gone, len(m.people), m.incoming, MaxIncoming)
-	}
-}
-
 // 64 refusals are published, the newest ones, and the numbers of refused
 // requests are kept for many more.
 func TestRefusalsAreBounded(t *testing.T) {
@@ -380,6 +340,7 @@ func rows(t testing.TB) map[string]*person {
 		"blocked":   {id: id, blocked: true},
 		"friend":    {id: id, state: Friend, label: "Al", name: "Alice", since: 3, ours: 7, theirs: 5, ended: 4, address: to},
 		"requested": {id: id, state: Requested, since: 9, ours: 8, address: to, asked: &asked{number: 8, to: to, time: 8, expiry: 99, hello: "hi"}},
+		"stored":    {id: id, state: Requested, since: 9, ours: 8, address: to, asked: &asked{number: 8, to: to, time: 8, expiry: 99, hello: "hi", stored: true}},
 		"incoming":  {id: id, state: Incoming, theirs: 5, theirRequest: asks(id, 5, "hello")},
 		"refused":   {id: id, ended: 6, theirs: 6, answer: answer{relation: wire.RelationRefused, number: 6, until: 77}},
 		"expired":   {id: id, state: Expired, ours: 3, address: to},
@@ -388,16 +349,38 @@ func rows(t testing.TB) map[string]*person {
 
 func TestRowGolden(t *testing.T) {
 	const (
-		friend = "01 03 00 0000000000000003 0000000000000007 0000000000000005 0000000000000004" +
+		// What the formats have in common, after their number.
+		friend = "03 00 0000000000000003 0000000000000007 0000000000000005 0000000000000004" +
 			"02 416c 05 416c696365 0102030000000000 00 0000000000000000 0000000000000000 00 0000"
-		requested = "01 01 00 0000000000000009 0000000000000008 0000000000000000 0000000000000000" +
+		requested = "01 00 0000000000000009 0000000000000008 0000000000000000 0000000000000000" +
 			"00 00 0102030000000000 00 0000000000000000 0000000000000000" +
-			"01 0000000000000008 0000000000000008 0000000000000063 0002 6869 0000"
+			"01 0000000000000008 0000000000000008 0000000000000063 0002 6869"
 	)
-	for name, want := range map[string]string{"friend": friend, "requested": requested} {
-		want = strings.ReplaceAll(want, " ", "")
-		if got := hex.EncodeToString(encodeRow(rows(t)[name])); got != want {
-			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+	for _, c := range []struct {
+		name string
+		row  string
+		old  bool // is no longer written
+	}{
+		{"friend", "01" + friend, true},
+		{"requested", "01" + requested + "0000", true},
+		{"friend", "02" + friend, false},
+		{"requested", "02" + requested + "00 0000", false},
+		{"stored", "02" + requested + "01 0000", false},
+	} {
+		row, err := hex.DecodeString(strings.ReplaceAll(c.row, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := encodeRow(rows(t)[c.name])
+		if !c.old && !bytes.Equal(want, row) {
+			t.Errorf("%s:\n got %x\nwant %x", c.name, want, row)
+		}
+		p, err := parseRow(stranger(1), row)
+		if err != nil {
+			t.Fatalf("%s of format %d: %v", c.name, row[0], err)
+		}
+		if got := encodeRow(p); !bytes.Equal(got, want) {
+			t.Errorf("%s of format %d became\n     %x\nwant %x", c.name, row[0], got, want)
 		}
 	}
 }
@@ -425,8 +408,11 @@ func TestDamagedRows(t *testing.T) {
 		}
 	}
 	m := New(address(t, 1).ID)
-	if err := m.Restore(id, []byte{2}); err == nil || !strings.Contains(err.Error(), "newer version") {
-		t.Errorf("other format: got %v", err)
+	if err := m.Restore(id, []byte{rowFormat + 1}); err == nil || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("newer format: got %v", err)
+	}
+	if err := m.Restore(id, []byte{0}); !errors.Is(err, wire.ErrValue) {
+		t.Errorf("format 0: got %v, want %v", err, wire.ErrValue)
 	}
 	if err := m.Restore(id, nil); !errors.Is(err, wire.ErrShort) {
 		t.Errorf("empty: got %v, want %v", err, wire.ErrShort)
@@ -483,40 +469,5 @@ func TestFriendStateOfAPendingRequester(t *testing.T) {
 	friend(ours)
 	if relation, bond, _ := m.Standing(to.ID); m.people[to.ID].state != None || relation != wire.RelationRefused || bond != ours {
 		t.Errorf("got %v, relation %d, bond %d, want none, refused, %d", m.people[to.ID].state, relation, bond, ours)
-	}
-}
-
-// A flood of requests to an address that was given up is not in the way of those
-// who know the new one.
-func TestAFloodOfAnOldAddress(t *testing.T) {
-	m := New(address(t, 1).ID)
-	for i := range MaxIncoming {
-		m.Request(start.Add(time.Duration(i)*time.Second), asks(stranger(i), 5, "flood"))
-	}
-	m.Take()
-	now := start.Add(time.Hour)
-	r := asks(stranger(20_000), 5, "hi")
-	r.Nospam = crypto.Nospam{9, 9}
-	m.Request(now, r)
-	if p, _ := m.Person(r.From); p.State != Incoming || m.incoming != MaxIncoming || len(m.people) != MaxIncoming {
-		t.Fatalf("the new address is asked in vain: %v, %d pending, %d people", p.State, m.incoming, len(m.people))
-	}
-	if _, ok := m.Person(stranger(0)); ok {
-		t.Error("the oldest request of the flood has not given way")
-	}
-	o := m.Take()
-	if len(o.Events) != 2 || o.Events[0].Kind != RequestWithdrawn || o.Events[0].ID != stranger(0) || o.Events[1].Kind != RequestReceived {
-		t.Errorf("events %+v", o.Events)
-	}
-	if len(o.Rows) != 2 {
-		t.Errorf("%d rows, want one gone and one new", len(o.Rows))
-	}
-	for i := range 2 * MaxIncoming { // the new one can be flooded as well
-		r := asks(stranger(30_000+i), 5, "flood")
-		r.Nospam = crypto.Nospam{9, 9}
-		m.Request(now, r)
-	}
-	if p, _ := m.Person(r.From); p.State != Incoming || m.incoming != MaxIncoming {
-		t.Errorf("a request gave way to others of its address: %v, %d pending", p.State, m.incoming)
 	}
 }

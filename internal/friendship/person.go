@@ -56,6 +56,8 @@ type Person struct {
 	Address crypto.Address
 	// Asked is our request that is out, also to a friend; nil: none.
 	Asked *Publish
+	// Stored reports whether that request was seen to lie in the DHT.
+	Stored bool
 	// Theirs is the request that waits for our answer; nil: none.
 	Theirs *wire.Request
 }
@@ -75,6 +77,7 @@ const (
 	RemovedByPeer
 	RemovedByUs // or our request was taken back
 	RequestExpired
+	RequestStored // our request lies in the DHT
 	BlockedByUs
 	UnblockedByUs
 )
@@ -100,6 +103,8 @@ func (k Kind) String() string {
 		return "removed-by-us"
 	case RequestExpired:
 		return "request-expired"
+	case RequestStored:
+		return "request-stored"
 	case BlockedByUs:
 		return "blocked"
 	case UnblockedByUs:
@@ -145,6 +150,7 @@ type asked struct {
 	time   int64 // unix ms
 	expiry int64 // unix ms
 	hello  string
+	stored bool // it was seen to lie in the DHT
 }
 
 func (a *asked) publish(id crypto.ID) Publish {
@@ -231,7 +237,7 @@ func (p *person) show() Person {
 	}
 	if p.asked != nil {
 		request := p.asked.publish(p.id)
-		x.Asked, x.Hello = &request, request.Hello
+		x.Asked, x.Hello, x.Stored = &request, request.Hello, p.asked.stored
 	}
 	if p.theirRequest != nil {
 		x.Hello = p.theirRequest.Hello

@@ -24,14 +24,7 @@ func (m *Machine) Request(now time.Time, r *wire.Request) {
 		return
 	}
 	m.lapse(now, m.people[r.From])
-	p := m.people[r.From]
-	if p == nil {
-		if !m.room(r) {
-			m.count("full")
-			return
-		}
-		p = m.get(r.From)
-	}
+	p := m.get(r.From)
 	switch {
 	case p.blocked:
 		m.count("blocked")
@@ -64,43 +57,21 @@ func (m *Machine) asks(now time.Time, p *person, r *wire.Request) {
 	case last != nil && r.Number <= last.Number, r.Number < p.theirs:
 		m.count("repeated")
 		return
-	case last == nil && !m.room(r):
+	case last == nil && !m.room(now, p, r):
 		m.count("full")
+		if p.blank() {
+			delete(m.people, p.id)
+		}
 		return
-	case last == nil:
-		m.incoming++
 	}
 	p.theirs = r.Number
 	p.name = r.Name
-	p.theirRequest = r
+	m.keepRequest(p, r)
 	p.setState(now, Incoming)
 	if last == nil || last.Hello != r.Hello {
 		m.eventBy(p, RequestReceived, r)
 	}
 	m.changed(p)
-}
-
-// room reports whether one more request can be pending. Where there is none, the
-// oldest that came by another address gives way: whoever has flooded that one
-// must not be in the way of those who know the new one.
-func (m *Machine) room(r *wire.Request) bool {
-	if m.incoming < MaxIncoming {
-		return true
-	}
-	var oldest *person
-	for _, p := range m.people {
-		if p.theirRequest != nil && p.theirRequest.Nospam != r.Nospam &&
-			(oldest == nil || p.before(oldest, p.since, oldest.since)) {
-			oldest = p
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	m.dropRequest(oldest)
-	m.event(oldest, RequestWithdrawn)
-	m.changed(oldest)
-	return true
 }
 
 // State takes what a verified state record of a person, newer than all earlier

@@ -7,8 +7,16 @@ import (
 	"github.com/gocarrier/carrier/internal/wire"
 )
 
-// rowFormat is the first byte of every row.
-const rowFormat = 1
+// Every row begins with its format. Rows are written in the newest, and read in
+// all of them: what a format did not have yet is left at zero. So a store is
+// brought up to date row by row, as people change.
+//
+//	1  the first
+//	2  whether the request of ours that is out is stored
+const (
+	firstFormat = 1
+	rowFormat   = 2
+)
 
 // encodeRow encodes what is known of a person:
 //
@@ -26,7 +34,7 @@ const rowFormat = 1
 //	 …  8  answer: number
 //	 …  8  answer: published until; 0: not now
 //	 …  1  request of ours out: 0 or 1
-//	 …  …  number (8), time (8), expiry (8), hello (length 2)
+//	 …  …  number (8), time (8), expiry (8), hello (length 2), stored: 0 or 1
 //	 …  …  pending request of theirs: length (2, 0: none), record
 func encodeRow(p *person) []byte {
 	dst := wire.AppendUint8(nil, rowFormat)
@@ -48,6 +56,7 @@ func encodeRow(p *person) []byte {
 		dst = wire.AppendTime(dst, a.time)
 		dst = wire.AppendTime(dst, a.expiry)
 		dst = wire.AppendString16(dst, a.hello)
+		dst = wire.AppendBool(dst, a.stored)
 	}
 	if p.theirRequest == nil {
 		return wire.AppendBytes16(dst, nil)
@@ -55,11 +64,17 @@ func encodeRow(p *person) []byte {
 	return wire.AppendBytes16(dst, wire.AppendRequest(nil, p.theirRequest))
 }
 
-// parseRow decodes what encodeRow writes.
+// parseRow decodes what encodeRow writes or wrote in an earlier version.
 func parseRow(id crypto.ID, row []byte) (*person, error) {
 	r := wire.NewReader(row)
-	if f := r.Uint8(); r.Err() == nil && f != rowFormat {
-		return nil, fmt.Errorf("format %d, known is %d: the store is of a newer version", f, rowFormat)
+	format := r.Uint8()
+	switch {
+	case r.Err() != nil:
+		return nil, r.Err()
+	case format > rowFormat:
+		return nil, fmt.Errorf("format %d, known are %d to %d: the store is of a newer version", format, firstFormat, rowFormat)
+	case format < firstFormat:
+		return nil, fmt.Errorf("%w: format %d", wire.ErrValue, format)
 	}
 	p := &person{
 		id:      id,
@@ -85,6 +100,9 @@ func parseRow(id crypto.ID, row []byte) (*person, error) {
 			time:   r.Time(),
 			expiry: r.Time(),
 			hello:  r.String16(wire.MaxHello),
+		}
+		if format >= 2 {
+			p.asked.stored = r.Bool()
 		}
 	}
 	request := r.Bytes16(wire.MaxRequestRecord)
@@ -135,12 +153,12 @@ func (m *Machine) Restore(id crypto.ID, row []byte) error {
 	if id == m.self {
 		return fmt.Errorf("friendship row of %v: %w", id, ErrSelf)
 	}
-	if old := m.people[id]; old != nil && old.theirRequest != nil {
-		m.incoming--
+	if old := m.people[id]; old != nil {
+		m.dropRequest(old)
 	}
 	m.people[id] = p
 	m.stale = true
-	if p.theirRequest != nil {
+	if p.theirRequest != nil && p.stranger() {
 		m.incoming++
 	}
 	if p.puts() {

@@ -24,6 +24,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts of testdata ane
 //	nodes A B …           begins anew with these
 //	A add B [HELLO]       and accept, refuse, remove, block, unblock B
 //	A label B TEXT
+//	A stored B            A learns that its request to B lies in the DHT
 //	A sees B              A finds B's request, then B's state, as published now
 //	A sees-request B [I]  or the I-th that B ever put
 //	A sees-state B
@@ -205,6 +206,8 @@ func (w *world) act(t *testing.T, n *node, f []string) error {
 		return n.m.Unblock(now, id)
 	case "label":
 		return n.m.Label(id, rest)
+	case "stored":
+		n.m.Stored(id)
 	case "sees":
 		w.seeRequest(other, n, -1)
 		w.seeState(other, n)

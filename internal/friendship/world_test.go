@@ -266,6 +266,9 @@ func (w *world) picture() string {
 			}
 			if p.Asked != nil {
 				fmt.Fprintf(&b, " asked %s", w.number(p.Asked.Number))
+				if p.Stored {
+					b.WriteString(" stored")
+				}
 			}
 			if p.Theirs != nil {
 				fmt.Fprintf(&b, " asks %s", w.number(p.Theirs.Number))
@@ -289,7 +292,7 @@ func (w *world) check(t *testing.T) {
 			if p.blank() && p.state != Incoming {
 				t.Fatalf("%s keeps %s, of whom nothing is known", name, w.byID[p.id])
 			}
-			if p.theirRequest != nil {
+			if p.theirRequest != nil && p.stranger() {
 				incoming++
 			}
 			if _, ok := n.puts[p.id]; ok != p.puts() {

@@ -249,6 +249,33 @@ func TestSetLinkIsForOneDirection(t *testing.T) {
 	})
 }
 
+// TestSetDefault: a default that changes holds where SetLink was not called, also where datagrams have gone before.
+func TestSetDefault(t *testing.T) {
+	for _, set := range []bool{false, true} {
+		onLine(t, Link{Delay: 10 * time.Millisecond}, func(t *testing.T, l *line) {
+			want := 30 * time.Millisecond
+			if set {
+				want = 100 * time.Millisecond
+				l.SetLink(addrA, addrB, Link{Delay: want})
+			}
+			l.send(t, 1, 4)
+			read(t, l.to)
+			for _, delay := range []time.Duration{30 * time.Millisecond, 0} {
+				l.SetDefault(Link{Delay: delay})
+				if !set {
+					want = delay
+				}
+				start := time.Now()
+				l.send(t, 2, 4)
+				read(t, l.to)
+				if took := time.Since(start); took != want {
+					t.Errorf("link set %t, default %v: took %v, want %v", set, delay, took, want)
+				}
+			}
+		})
+	}
+}
+
 // TestShortcutKeepsOrder: a datagram on a perfect link sent at the instant when an earlier one of another link is due
 // arrives after it.
 func TestShortcutKeepsOrder(t *testing.T) {

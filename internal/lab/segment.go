@@ -12,10 +12,10 @@ import (
 type Segment struct {
 	net     *Network
 	seed    uint64
-	link    Link // between two addresses that SetLink was not called for
 	gateway *NAT // where what is not for the segment goes; nil in the internet
 
 	// Guarded by net.mu.
+	link     Link // between two addresses that SetLink was not called for
 	stations map[netip.Addr]station
 	set      map[pair]bool // by SetLink
 	paths    map[pair]*Path
@@ -86,6 +86,19 @@ func (s *Segment) SetLink(from, to netip.Addr, l Link) {
 		k.Set(l)
 	} else {
 		s.paths[p] = NewPath(l, pathSeed(s.seed, p))
+	}
+}
+
+// SetDefault sets the link between all addresses of the segment that SetLink was not called for, as SetLink does.
+func (s *Segment) SetDefault(l Link) {
+	l.check()
+	s.net.mu.Lock()
+	defer s.net.mu.Unlock()
+	s.link = l
+	for p, k := range s.paths {
+		if !s.set[p] {
+			k.Set(l)
+		}
 	}
 }
 

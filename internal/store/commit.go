@@ -19,13 +19,13 @@ type change struct {
 // waits for the commit under way, during which others join, and then writes
 // for all of them.
 type group struct {
-	batches [][]change    // guarded by disk.mu until the leader takes them
+	batches [][]change    // guarded by Disk.mu until the leader takes them
 	done    chan struct{} // closed when err is set
 	err     error
 }
 
 // Commit implements Store.
-func (s *disk) Commit(b *Batch) error {
+func (s *Disk) Commit(b *Batch) error {
 	if b.err != nil {
 		return b.err
 	}
@@ -60,7 +60,7 @@ func (s *disk) Commit(b *Batch) error {
 }
 
 // lead writes a group when its turn comes.
-func (s *disk) lead(g *group) {
+func (s *Disk) lead(g *group) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	// Whom the last commit has just released may come again at once: let them
@@ -80,7 +80,7 @@ func (s *disk) lead(g *group) {
 }
 
 // write applies batches in one durable transaction.
-func (s *disk) write(batches [][]change) error {
+func (s *Disk) write(batches [][]change) error {
 	return guard(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
 			for _, changes := range batches {

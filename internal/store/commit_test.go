@@ -33,7 +33,7 @@ func TestSharedCommit(t *testing.T) {
 }
 
 // txid returns how many transactions the database has seen.
-func (s *disk) txid(t *testing.T) int {
+func (s *Disk) txid(t *testing.T) int {
 	t.Helper()
 	tx, err := s.db.Begin(false)
 	if err != nil {

@@ -35,14 +35,11 @@ const (
 // going on behind what it finds, and prints a line for each that Commit
 // acknowledged. The last of them makes and drops prekeys as well.
 func commitForever(dir string) error {
-	s, err := Open(dir, nil)
+	s, err := Open(dir, Secret{})
 	if err != nil {
 		return err
 	}
-	prekeys, err := OpenPrekeys(dir, nil)
-	if err != nil {
-		return err
-	}
+	prekeys := s.Prekeys()
 	errs := make(chan error)
 	for w := range byte(crashWriters) {
 		go func() {
@@ -116,7 +113,7 @@ func TestCrash(t *testing.T) {
 		})
 		if round%3 != 0 { // else killed while it opens, perhaps for the first time
 			<-first
-			if _, err := Open(dir, nil); !errors.Is(err, ErrInUse) {
+			if _, err := Open(dir, Secret{}); !errors.Is(err, ErrInUse) {
 				t.Errorf("Open beside a living process = %v, want ErrInUse", err)
 			}
 		}
@@ -159,10 +156,7 @@ func checkCrash(t *testing.T, dir string, acked [crashWriters]uint64) {
 			t.Errorf("writer %d: %d rows of %d batches: %v", w, rows, last, err)
 		}
 	}
-	p, err := OpenPrekeys(dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := s.Prekeys()
 	if list := p.All(); len(list) != 0 && (len(list) != 2 || list[1].Number != list[0].Number+1) {
 		t.Errorf("prekeys are torn: %v", list)
 	}

@@ -41,7 +41,7 @@ func damagedSeed(t testing.TB, dir string) []byte {
 // use opens a possibly damaged database, reads everything, writes and closes.
 // It returns the first error, which must be one of a store.
 func use(dir string) error {
-	s, err := Open(dir, testKey(1))
+	s, err := Open(dir, Secret{Key: testKey(1)})
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func TestDamagedFile(t *testing.T) {
 	// These are seen before anything is read or written.
 	for _, n := range []int{0, len(whole) / 3} {
 		write(whole[:n])
-		if _, err := Open(dir, testKey(1)); !errors.Is(err, ErrDamaged) {
+		if _, err := Open(dir, Secret{Key: testKey(1)}); !errors.Is(err, ErrDamaged) {
 			t.Errorf("Open of %d bytes: %v, want ErrDamaged", n, err)
 		}
 		if info, err := os.Stat(path); err != nil || info.Size() != int64(n) {

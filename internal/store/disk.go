@@ -11,14 +11,14 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
-)
 
-// format is what this version writes, and the highest it reads.
-const format = 1
+	"github.com/gocarrier/carrier/crypto"
+)
 
 // The bucket that says how to read the others, and its keys. No table's name
 // begins with zero.
@@ -36,16 +36,20 @@ const (
 	pageBytes = 256 << 10
 )
 
-// disk is the Store in a directory.
-type disk struct {
+// Disk is the Store in a directory.
+type Disk struct {
 	// These do not change.
-	dir  string
-	keys *keys
-	db   *bbolt.DB
-	file *os.File // the database's file, which db owns
-	lock *os.File
+	dir     string
+	secret  crypto.Key // the at-rest key
+	given   bool       // by the program: there is no key file
+	keys    *keys      // of the database
+	db      *bbolt.DB
+	file    *os.File // the database's file, which db owns
+	prekeys *Prekeys
+	lock    *os.File
+	files   files
 
-	// The commit under way holds it.
+	// Who writes, the database or the key file, holds it.
 	writing sync.Mutex
 
 	closing  sync.Once
@@ -57,34 +61,45 @@ type disk struct {
 	abandon bool       // bbolt has panicked and may hold its locks for ever
 }
 
-var _ Store = (*disk)(nil)
+var _ Store = (*Disk)(nil)
 
-// Open opens the store in a directory, which is made if it is missing. It
-// belongs to the caller until Close: a second Open of it, in this process or
-// another, returns ErrInUse at once and harms nothing. (On Solaris, illumos
-// and AIX a second one in the same process is not noticed.)
+// Open opens the store in a directory, which is made if it is missing, and the
+// prekeys beside it. The directory belongs to the caller until Close: a second
+// Open of it, in this process or another, returns ErrInUse at once and harms
+// nothing. (On Solaris, illumos and AIX a second one in the same process is not
+// noticed.)
 //
-// key is the at-rest key, KeySize random bytes; a passphrase must be made into
-// one by a slow hash first. With nil the key is kept in the file carrier.key
-// in the directory, made when the directory is new: that protects copies of
-// the database without it, not against who can read the directory.
+// Without secret.Key a random at-rest key is kept in the file carrier.key in
+// the directory, made when the directory is new; under secret.Passphrase if
+// there is one. Without a passphrase that protects copies of the database
+// without the file, not against who can read the directory. The passphrase of
+// a directory is changed by SetPassphrase; Open neither sets nor removes it.
 //
-// The errors are ErrInUse, ErrWrongKey, ErrKeyMode, ErrDamaged, ErrNewer, and
-// the operating system's. A failed Open leaves a directory that can be opened
-// again.
-func Open(dir string, key []byte) (Store, error) {
-	s, err := openDisk(dir, key)
+// A database of an older format is brought to the newest, in one transaction
+// and when all of its rows open.
+//
+// The errors are ErrInUse, ErrWrongKey, ErrPassphrase, ErrKeyMode, ErrDamaged,
+// ErrNewer, and the operating system's. A failed Open leaves the files as they
+// were.
+func Open(dir string, secret Secret) (*Disk, error) {
+	s, err := openDisk(dir, secret, files{}, migrations())
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-func openDisk(dir string, key []byte) (_ *disk, err error) {
-	if err := makeDir(dir); err != nil {
+func openDisk(dir string, secret Secret, f files, steps []migration) (_ *Disk, err error) {
+	switch {
+	case secret.Key != nil && secret.Passphrase != nil:
+		return nil, fmt.Errorf("%w: both a key and a passphrase are given", ErrWrongKey)
+	case secret.Passphrase != nil && len(secret.Passphrase) == 0:
+		return nil, errEmptyPassphrase
+	}
+	if err := f.makeDir(dir); err != nil {
 		return nil, err
 	}
-	s := &disk{dir: dir}
+	s := &Disk{dir: dir, files: f, given: secret.Key != nil}
 	if s.lock, err = lockDir(dir); err != nil {
 		return nil, err
 	}
@@ -104,30 +119,72 @@ func openDisk(dir string, key []byte) (_ *disk, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if key, err = firstKey(dir, key); err != nil {
+		// The prekeys are made after the database: it is not the first start
+		// that was interrupted.
+		if _, err := os.Lstat(filepath.Join(dir, prekeysName)); err == nil {
+			return nil, fmt.Errorf("%w: %s is missing; restore it from a backup, or begin anew in an empty directory", ErrDamaged, path)
+		}
+		key, err := firstKey(f, dir, secret)
+		if err != nil {
 			return nil, err
 		}
-		if err := createDB(path, key); err != nil {
+		if err := createDB(f, path, key, newest(steps)); err != nil {
 			return nil, fmt.Errorf("make database: %w", err)
 		}
+		secret = Secret{Key: key} // not to make it of the passphrase twice
 	case err != nil:
 		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%w: %s is not a file; restore it from a backup", ErrDamaged, path)
 	case info.Size() == 0: // bbolt would take it for a new one
 		return nil, fmt.Errorf("%w: %s is empty; restore it from a backup", ErrDamaged, path)
-	case info.Mode().Perm()&0o077 != 0: // sealed, so this can be mended
-		if err := os.Chmod(path, 0o600); err != nil {
-			return nil, err
-		}
 	}
 	if err := s.openDB(path); err != nil {
 		return nil, err
 	}
-	return s, s.readMeta(key)
+	have, err := s.readMeta(secret, newest(steps))
+	if err != nil {
+		return nil, err
+	}
+	if info != nil && info.Mode().Perm()&0o077 != 0 { // sealed, so this can be mended
+		if err := os.Chmod(path, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	if s.prekeys, err = openPrekeys(dir, s.secret.InsecureBytes(), f); err != nil {
+		return nil, err
+	}
+	return s, s.migrate(have, steps)
+}
+
+// Prekeys returns the prekeys beside the database; the store's lock covers them.
+func (s *Disk) Prekeys() *Prekeys { return s.prekeys }
+
+// SetPassphrase puts the key file under a passphrase, or under another; nil
+// takes it away. It returns when that is durable; after an error either holds.
+// The at-rest key stays the same, so nothing else is written, and who had it
+// before has it still: from an old copy of the key file and its passphrase,
+// too. It returns ErrWrongKey for a directory whose key the program keeps, and
+// ErrPassphrase for one that is empty.
+func (s *Disk) SetPassphrase(passphrase []byte) error {
+	if s.given {
+		return fmt.Errorf("%w: that of %s is kept by the program", ErrWrongKey, s.dir)
+	}
+	line, err := keyLine(s.secret.InsecureBytes(), passphrase) // a tenth of a second: commits need not wait for it
+	if err != nil {
+		return err
+	}
+	s.writing.Lock() // Close waits for it: it gives the directory to others
+	defer s.writing.Unlock()
+	if err := s.state(); err != nil {
+		return err
+	}
+	return writeKey(s.files, s.dir, line)
 }
 
 // createDB makes the database under another name and publishes it whole, so
 // that a crash leaves none or one that opens.
-func createDB(path string, key []byte) error {
+func createDB(f files, path string, key []byte, format uint32) error {
 	salt := make([]byte, saltSize)
 	rand.Read(salt) // never fails
 	k, err := deriveKeys(key, salt, dbName)
@@ -152,7 +209,7 @@ func createDB(path string, key []byte) error {
 		os.Remove(path + newSuffix)
 		return err
 	}
-	return publishFile(path)
+	return f.publish(path)
 }
 
 // openDB opens the database file.
@@ -160,7 +217,7 @@ func createDB(path string, key []byte) error {
 // The list of free pages is kept in the file: without it bbolt would search
 // for them in a goroutine of its own, where the panic over a damaged page
 // cannot be caught and takes the program down.
-func (s *disk) openDB(path string) error {
+func (s *Disk) openDB(path string) error {
 	err := guard(func() (err error) {
 		s.db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout:      time.Nanosecond, // one try; zero would wait for ever
@@ -174,63 +231,71 @@ func (s *disk) openDB(path string) error {
 		})
 		return err
 	})
+	var system syscall.Errno
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("%w: another program has %s open", ErrInUse, path)
-	case errors.Is(err, ErrDamaged), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrVersionMismatch), errors.Is(err, berrors.ErrChecksum):
-		return fmt.Errorf("%w: %s is not a database (%w); restore it from a backup", ErrDamaged, path, err)
+	case errors.As(err, &system): // no room, no right, too many open files
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %s is not a database (%w); restore it from a backup", ErrDamaged, path, err)
 }
 
 // readMeta checks that the database is whole, of a known format and of this
-// key.
-func (s *disk) readMeta(given []byte) error {
+// key, and returns its format.
+func (s *Disk) readMeta(secret Secret, newest uint32) (uint32, error) {
 	var version, salt, check []byte
+	ours := false
 	var want int64
 	err := s.view(func(tx *bbolt.Tx) error {
 		want = tx.Size()
 		if b := tx.Bucket(metaBucket); b != nil {
+			ours = true
 			version, salt, check = bytes.Clone(b.Get(metaFormat)), bytes.Clone(b.Get(metaSalt)), bytes.Clone(b.Get(metaCheck))
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	info, err := s.file.Stat()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if have := info.Size(); have < want {
-		return fmt.Errorf("%w: %s has %d bytes of %d; restore it from a backup", ErrDamaged, s.file.Name(), have, want)
+		return 0, fmt.Errorf("%w: %s has %d bytes of %d; restore it from a backup", ErrDamaged, s.file.Name(), have, want)
+	}
+	if !ours {
+		return 0, fmt.Errorf("%w: %s is the database of another program; restore ours from a backup", ErrDamaged, s.file.Name())
 	}
 	if len(version) != 4 || binary.BigEndian.Uint32(version) == 0 {
-		return fmt.Errorf("%w: %s names no format; restore it from a backup", ErrDamaged, s.file.Name())
+		return 0, fmt.Errorf("%w: %s names no format; restore it from a backup", ErrDamaged, s.file.Name())
 	}
-	if v := binary.BigEndian.Uint32(version); v > format {
-		return fmt.Errorf("%w: %s has format %d, this version knows %d; use the newer one", ErrNewer, s.file.Name(), v, format)
+	have := binary.BigEndian.Uint32(version)
+	if have > newest {
+		return 0, fmt.Errorf("%w: %s has format %d, this version knows %d; use the newer one", ErrNewer, s.file.Name(), have, newest)
 	}
 	if len(salt) != saltSize || len(check) != checkSize {
-		return fmt.Errorf("%w: %s has no salt or check value; restore it from a backup", ErrDamaged, s.file.Name())
+		return 0, fmt.Errorf("%w: %s has no salt or check value; restore it from a backup", ErrDamaged, s.file.Name())
 	}
-	key, err := existingKey(s.dir, given)
+	key, err := existingKey(s.dir, secret)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if s.keys, err = deriveKeys(key, salt, dbName); err != nil {
-		return err
+		return 0, err
 	}
 	if !s.keys.fits(check) {
-		return fmt.Errorf("%w: %s was made with another", ErrWrongKey, s.file.Name())
+		return 0, fmt.Errorf("%w: %s was made with another", ErrWrongKey, s.file.Name())
 	}
-	return nil
+	s.secret, err = crypto.KeyFromBytes(key)
+	return have, err
 }
 
 // Get implements Store.
-func (s *disk) Get(table string, owner, key []byte) ([]byte, error) {
+func (s *Disk) Get(table string, owner, key []byte) ([]byte, error) {
 	if err := checkRow(table, owner, key, 0); err != nil {
 		return nil, err
 	}
@@ -250,7 +315,7 @@ func (s *disk) Get(table string, owner, key []byte) ([]byte, error) {
 }
 
 // Range implements Store.
-func (s *disk) Range(table string, owner, from []byte, f func(key, value []byte) error) error {
+func (s *Disk) Range(table string, owner, from []byte, f func(key, value []byte) error) error {
 	if err := checkRow(table, owner, from, 0); err != nil {
 		return err
 	}
@@ -259,7 +324,7 @@ func (s *disk) Range(table string, owner, from []byte, f func(key, value []byte)
 }
 
 // All implements Store.
-func (s *disk) All(table string, f func(owner, key, value []byte) error) error {
+func (s *Disk) All(table string, f func(owner, key, value []byte) error) error {
 	if err := checkRow(table, nil, nil, 0); err != nil {
 		return err
 	}
@@ -270,7 +335,7 @@ func (s *disk) All(table string, f func(owner, key, value []byte) error) error {
 // below from. It reads a page of them in one transaction and hands them out
 // after it: an open transaction would keep bbolt from using freed pages again,
 // and a commit by f could wait for it for ever.
-func (s *disk) scan(table string, prefix, from []byte, f func(owner, key, value []byte) error) error {
+func (s *Disk) scan(table string, prefix, from []byte, f func(owner, key, value []byte) error) error {
 	type row struct{ address, sealed []byte }
 	page := make([]row, 0, 16)
 	for more := true; more; {
@@ -312,7 +377,7 @@ func (s *disk) scan(table string, prefix, from []byte, f func(owner, key, value 
 }
 
 // Size implements Store.
-func (s *disk) Size() (int64, error) {
+func (s *Disk) Size() (int64, error) {
 	if err := s.state(); err != nil {
 		return 0, err
 	}
@@ -324,7 +389,7 @@ func (s *disk) Size() (int64, error) {
 }
 
 // Close implements Store.
-func (s *disk) Close() error {
+func (s *Disk) Close() error {
 	s.closing.Do(func() {
 		s.mu.Lock()
 		s.err = ErrClosed
@@ -337,7 +402,7 @@ func (s *disk) Close() error {
 }
 
 // release gives back what Open took, as far as it came.
-func (s *disk) release() error {
+func (s *Disk) release() error {
 	s.mu.Lock()
 	abandon := s.abandon
 	s.mu.Unlock()
@@ -359,30 +424,30 @@ func (s *disk) release() error {
 }
 
 // Format prints the directory and no key.
-func (s *disk) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "store(%s)", s.dir) }
+func (s *Disk) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "store(%s)", s.dir) }
 
 // state returns why the store cannot be used, nil when it can.
-func (s *disk) state() error {
+func (s *Disk) state() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
 // fail makes the store dead and returns what its calls return from now on.
-func (s *disk) fail(cause error) error {
+func (s *Disk) fail(cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if errors.Is(cause, ErrDamaged) {
 		s.abandon = true
 	}
 	if s.err == nil {
-		s.err = fmt.Errorf("%w: %w; make room or mend the disk, then open it again", ErrFailed, cause)
+		s.err = fmt.Errorf("%w: %w", ErrFailed, cause)
 	}
 	return s.err
 }
 
 // view runs f, which must be nothing but reads of bbolt, in a transaction.
-func (s *disk) view(f func(*bbolt.Tx) error) error {
+func (s *Disk) view(f func(*bbolt.Tx) error) error {
 	if err := s.state(); err != nil {
 		return err
 	}

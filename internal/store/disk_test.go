@@ -20,14 +20,14 @@ func testKey(n byte) []byte { return bytes.Repeat([]byte{n}, KeySize) }
 func testOwner(n byte) []byte { return bytes.Repeat([]byte{n}, OwnerSize) }
 
 // openTest opens a store that the test closes at its end.
-func openTest(t testing.TB, dir string, key []byte) *disk {
+func openTest(t testing.TB, dir string, key []byte) *Disk {
 	t.Helper()
-	s, err := Open(dir, key)
+	s, err := Open(dir, Secret{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	return s.(*disk)
+	return s
 }
 
 // putTest commits one row.
@@ -57,7 +57,7 @@ func TestOpenTwice(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, nil)
 	for range 3 {
-		if _, err := Open(dir, nil); !errors.Is(err, ErrInUse) {
+		if _, err := Open(dir, Secret{}); !errors.Is(err, ErrInUse) {
 			t.Fatalf("second Open = %v, want ErrInUse", err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestOpenWhileBboltHasIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, nil); !errors.Is(err, ErrInUse) {
+	if _, err := Open(dir, Secret{}); !errors.Is(err, ErrInUse) {
 		t.Errorf("Open = %v, want ErrInUse", err)
 	}
 	db.Close()
@@ -109,7 +109,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a key file was made for a given key: %v", err)
 	}
 	for _, key := range [][]byte{testKey(2), nil, {}, testKey(1)[1:]} {
-		if _, err := Open(dir, key); !errors.Is(err, ErrWrongKey) {
+		if _, err := Open(dir, Secret{Key: key}); !errors.Is(err, ErrWrongKey) {
 			t.Errorf("Open with key %.4x = %v, want ErrWrongKey", key, err)
 		}
 	}
@@ -119,11 +119,11 @@ func TestKeys(t *testing.T) {
 	openTest(t, dir, testKey(1)).Close()
 
 	dir = t.TempDir()
-	if _, err := Open(dir, testKey(1)[1:]); !errors.Is(err, ErrWrongKey) {
+	if _, err := Open(dir, Secret{Key: testKey(1)[1:]}); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("first Open with a short key = %v, want ErrWrongKey", err)
 	}
 	openTest(t, dir, nil).Close()
-	if _, err := Open(dir, testKey(1)); !errors.Is(err, ErrWrongKey) {
+	if _, err := Open(dir, Secret{Key: testKey(1)}); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("Open with a key in place of the file's = %v, want ErrWrongKey", err)
 	}
 	path := filepath.Join(dir, keyName)
@@ -135,7 +135,7 @@ func TestKeys(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(dir, nil); !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), string(whole[1:8])) {
+		if _, err := Open(dir, Secret{}); !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), string(whole[1:8])) {
 			t.Errorf("Open with key file %.8q = %v, want ErrDamaged", text, err)
 		}
 	}
@@ -163,9 +163,6 @@ func TestInterruptedFirstStart(t *testing.T) {
 		}
 	}
 	openTest(t, dir, nil)
-	if _, err := OpenPrekeys(dir, nil); err != nil {
-		t.Fatal(err)
-	}
 	if got, _ := os.ReadFile(filepath.Join(dir, keyName)); !bytes.Equal(got, key) {
 		t.Error("the key file was made again")
 	}
@@ -261,7 +258,7 @@ func TestMeta(t *testing.T) {
 		edit func(*bbolt.Tx) error
 		want error
 	}{
-		{"newer format", set(metaFormat, binary.BigEndian.AppendUint32(nil, format+1)), ErrNewer},
+		{"newer format", set(metaFormat, binary.BigEndian.AppendUint32(nil, newest(migrations())+1)), ErrNewer},
 		{"format zero", set(metaFormat, make([]byte, 4)), ErrDamaged},
 		{"short format", set(metaFormat, []byte{1}), ErrDamaged},
 		{"no salt", func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Delete(metaSalt) }, ErrDamaged},
@@ -275,7 +272,7 @@ func TestMeta(t *testing.T) {
 			openTest(t, dir, nil).Close()
 			edit(t, dir, test.edit)
 			for range 2 { // the failed one gives the lock back
-				if _, err := Open(dir, nil); !errors.Is(err, test.want) {
+				if _, err := Open(dir, Secret{}); !errors.Is(err, test.want) {
 					t.Errorf("Open = %v, want %v", err, test.want)
 				}
 			}
@@ -288,10 +285,10 @@ func TestMeta(t *testing.T) {
 func TestFailedCommit(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		fail func(*disk)
+		fail func(*Disk)
 	}{
-		{"disk full", func(s *disk) { s.db.MaxSize = 1 }},
-		{"disk gone", func(s *disk) { s.file.Close() }},
+		{"disk full", func(s *Disk) { s.db.MaxSize = 1 }},
+		{"disk gone", func(s *Disk) { s.file.Close() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -15,10 +15,7 @@ import (
 func TestModes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	s := openTest(t, dir, nil)
-	p, err := OpenPrekeys(dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := s.Prekeys()
 	if err := p.Replace(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +35,8 @@ func TestModes(t *testing.T) {
 		if err := os.Chmod(filepath.Join(dir, keyName), m); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(dir, nil); !errors.Is(err, ErrKeyMode) {
+		if _, err := Open(dir, Secret{}); !errors.Is(err, ErrKeyMode) {
 			t.Errorf("Open with key file of mode %v = %v, want ErrKeyMode", m, err)
-		}
-		if _, err := OpenPrekeys(dir, nil); !errors.Is(err, ErrKeyMode) {
-			t.Errorf("OpenPrekeys with key file of mode %v = %v, want ErrKeyMode", m, err)
 		}
 	}
 	if err := errors.Join(os.Chmod(filepath.Join(dir, keyName), 0o400), os.Chmod(filepath.Join(dir, dbName), 0o644)); err != nil {

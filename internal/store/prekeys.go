@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gocarrier/carrier/crypto"
 )
 
 // The life of a prekey: the newest is superseded by another after RotateAfter,
@@ -57,9 +59,10 @@ type Prekey struct {
 // against who gets both it holds as far as the disk forgets, for which an
 // encrypted or trimmed disk helps.
 type Prekeys struct {
-	path string // empty: memory only
-	keys *keys
-	salt []byte
+	path  string // empty: memory only
+	keys  *keys
+	salt  []byte
+	files files
 
 	mu   sync.Mutex // guards what follows, and the file
 	list []Prekey   // by rising number
@@ -74,32 +77,21 @@ type Prekeys struct {
 // the nonce as additional data.
 const (
 	prekeysMagic  = "carrpkey"
+	prekeysFormat = 1
 	prekeysHeader = len(prekeysMagic) + 4 + saltSize + checkSize
 	prekeySize    = 8 + 32 + 8 + 8
 )
 
-// OpenPrekeys opens the prekeys of a directory whose store the caller holds
-// open, with the same key; that store's lock covers them. A file that is not
-// there yet is an empty list. The errors are those of Open but for ErrInUse.
-func OpenPrekeys(dir string, key []byte) (*Prekeys, error) {
-	p, err := openPrekeys(dir, key)
-	if err != nil {
-		return nil, fmt.Errorf("open prekeys in %s: %w", dir, err)
-	}
-	return p, nil
-}
-
-func openPrekeys(dir string, key []byte) (*Prekeys, error) {
-	p := &Prekeys{path: filepath.Join(dir, prekeysName)}
+// openPrekeys opens the prekeys of a directory. A file that is not there yet is
+// an empty list. The errors are ErrWrongKey for a file of another directory,
+// ErrDamaged, ErrNewer, and the operating system's.
+func openPrekeys(dir string, key []byte, f files) (*Prekeys, error) {
+	p := &Prekeys{path: filepath.Join(dir, prekeysName), files: f}
 	// An interrupted write may have left keys that are to be erased.
 	if err := os.Remove(p.path + newSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	key, err := existingKey(dir, key)
-	if err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(p.path)
+	data, err := readSmall(p.path, int64(prekeysHeader+crypto.KeyOverhead+MaxPrekeys*prekeySize))
 	if errors.Is(err, fs.ErrNotExist) {
 		p.salt = make([]byte, saltSize)
 		rand.Read(p.salt) // never fails
@@ -193,7 +185,7 @@ func (p *Prekeys) replace(list []Prekey) error {
 		list[i].Superseded = fromMilli(toMilli(list[i].Superseded))
 	}
 	if p.path != "" {
-		if err := replaceFile(p.path, p.encode(list)); err != nil {
+		if err := p.files.replace(p.path, p.encode(list)); err != nil {
 			return fmt.Errorf("write prekeys: %w; make room or mend the disk, then try again", err)
 		}
 	}
@@ -211,7 +203,7 @@ func (p *Prekeys) encode(list []Prekey) []byte {
 		plain = binary.BigEndian.AppendUint64(plain, uint64(toMilli(k.Superseded)))
 	}
 	header := []byte(prekeysMagic)
-	header = binary.BigEndian.AppendUint32(header, format)
+	header = binary.BigEndian.AppendUint32(header, prekeysFormat)
 	header = append(header, p.salt...)
 	header = append(header, p.keys.check...)
 	data := append(header, p.keys.seal.Seal(nil, header, plain)...)
@@ -228,8 +220,8 @@ func (p *Prekeys) decode(key, data []byte) error {
 	if len(data) < versionEnd || string(data[:len(prekeysMagic)]) != prekeysMagic {
 		return damaged("is not a file of prekeys")
 	}
-	if v := binary.BigEndian.Uint32(data[len(prekeysMagic):]); v > format {
-		return fmt.Errorf("%w: %s has format %d, this version knows %d; use the newer one", ErrNewer, p.path, v, format)
+	if v := binary.BigEndian.Uint32(data[len(prekeysMagic):]); v > prekeysFormat {
+		return fmt.Errorf("%w: %s has format %d, this version knows %d; use the newer one", ErrNewer, p.path, v, prekeysFormat)
 	} else if v == 0 {
 		return damaged("names no format")
 	}

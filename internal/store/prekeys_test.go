@@ -17,7 +17,7 @@ import (
 // openPrekeysTest opens prekeys in a directory that has a store's key.
 func openPrekeysTest(t *testing.T, dir string) *Prekeys {
 	t.Helper()
-	p, err := OpenPrekeys(dir, testKey(1))
+	p, err := openPrekeys(dir, testKey(1), files{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestPrekeysOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, key := range map[string][]byte{"another": testKey(2), "no": nil, "a short": {1}} {
-		if _, err := OpenPrekeys(dir, key); !errors.Is(err, ErrWrongKey) {
+		if _, err := openPrekeys(dir, key, files{}); !errors.Is(err, ErrWrongKey) {
 			t.Errorf("Open with %s key = %v, want ErrWrongKey", name, err)
 		}
 	}
@@ -216,7 +216,7 @@ func TestPrekeysOpen(t *testing.T) {
 		if err := os.WriteFile(p.path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := OpenPrekeys(dir, testKey(1))
+		_, err := openPrekeys(dir, testKey(1), files{})
 		want := ErrDamaged
 		switch {
 		case at >= 8 && at < 12:
@@ -232,7 +232,7 @@ func TestPrekeysOpen(t *testing.T) {
 		if err := os.WriteFile(p.path, whole[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenPrekeys(dir, testKey(1)); !errors.Is(err, ErrDamaged) {
+		if _, err := openPrekeys(dir, testKey(1), files{}); !errors.Is(err, ErrDamaged) {
 			t.Errorf("cut to %d bytes: %v, want ErrDamaged", n, err)
 		}
 	}

@@ -11,7 +11,8 @@
 // A directory holds four files, all of mode 0600:
 //
 //	carrier.lock      locked while the directory is in use; empty
-//	carrier.key       the at-rest key, unless the program gives one
+//	carrier.key       the at-rest key, unless the program gives one; in clear
+//	                  or under a passphrase
 //	carrier.db        the rows, a bbolt database
 //	carrier.prekeys   the private prekeys, see [Prekeys]
 //
@@ -28,7 +29,8 @@
 // with len(table) ‖ table ‖ mask ‖ key as additional data: a row moved to
 // another table, owner or key does not open. Mask key, seal key and the check
 // value that tells a wrong key are derived by HKDF-SHA256 from the at-rest key
-// and a random salt in the database.
+// and a random salt in the database. The at-rest key is random, so that another
+// passphrase is another key file, and the database stays as it is.
 //
 // What sealing does not hide: how many rows and owners each table has, the
 // keys, the sizes of values, and when the file is written. Nor can it see that
@@ -46,17 +48,21 @@ var (
 	// ErrInUse is returned by Open when this or another process has the
 	// directory open.
 	ErrInUse = errors.New("directory is in use")
-	// ErrWrongKey is returned by Open and OpenPrekeys when the directory was
+	// ErrWrongKey is returned by Open when the directory was
 	// made with another at-rest key, or its key file is missing.
 	ErrWrongKey = errors.New("wrong at-rest key")
-	// ErrKeyMode is returned by Open and OpenPrekeys when others than the owner
-	// may read or write the key file. The mode is not mended silently, because
-	// the key may have been read already.
+	// ErrPassphrase is returned by Open when the key file is under another
+	// passphrase than the given one, under one and none was given, or under
+	// none and one was given.
+	ErrPassphrase = errors.New("wrong passphrase")
+	// ErrKeyMode is returned by Open when others than the owner may read or
+	// write the key file. The mode is not mended silently, because the key may
+	// have been read already.
 	ErrKeyMode = errors.New("key file is open to others")
-	// ErrDamaged is returned by Open, OpenPrekeys and by calls that read, when
+	// ErrDamaged is returned by Open and by calls that read, when
 	// what stands on the disk is not what was written there.
 	ErrDamaged = errors.New("damaged on disk")
-	// ErrNewer is returned by Open and OpenPrekeys when a later version of the
+	// ErrNewer is returned by Open when a later version of the
 	// program wrote a format that this one does not know.
 	ErrNewer = errors.New("written by a newer version")
 	// ErrFailed is matched by every call after a commit failed on the disk.

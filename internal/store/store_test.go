@@ -14,7 +14,7 @@ func TestMemory(t *testing.T) {
 func TestDisk(t *testing.T) {
 	dirs := make(map[store.Store]string)
 	open := func(t *testing.T, dir string) store.Store {
-		s, err := store.Open(dir, nil)
+		s, err := store.Open(dir, store.Secret{})
 		if err != nil {
 			t.Fatal(err)
 		}
