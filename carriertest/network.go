@@ -6,13 +6,27 @@
 //		net := carriertest.NewNetwork(t, nil)
 //		alice, bob := net.Node("Alice"), net.Node("Bob")
 //		toBob, _ := net.Befriend(alice, bob)
-//		msg, err := toBob.Send(t.Context(), []byte("hi"), nil)
-//		…
+//		if _, err := toBob.Send(t.Context(), []byte("hi"), nil); err != nil {
+//			t.Fatal(err)
+//		}
+//		if got := net.AwaitMessage(bob); string(got.Body()) != "hi" {
+//			t.Errorf("Bob got %q", got.Body())
+//		}
 //	}
 //
-// Inside a testing/synctest bubble the same runs in virtual time: seconds take
-// milliseconds, an hour with a few nodes a second or two, and a goroutine that a node leaves behind
-// fails it. Make the Network inside the bubble then, as everything that uses it.
+// # What can happen to a node
+//
+// [Network.SetLink] and [Network.SetLinks] change delay, loss and rate while the
+// nodes run, [Network.Partition] cuts some off without their notice,
+// [Network.Offline] with it, [Network.Move] gives one another address, and
+// [Network.Crash] ends one on the spot. [Network.Heal], [Network.Online] and
+// [Network.Restart] make it good again.
+//
+// # Virtual time
+//
+// [Virtual] runs all this in a testing/synctest bubble: seconds take
+// milliseconds, an hour with a few nodes a second or two, and a goroutine that a
+// node leaves behind fails the test.
 package carriertest
 
 import (
@@ -58,7 +72,7 @@ type Network struct {
 	routers   []*dht.Node
 	bootstrap []string
 	addrs     map[carrier.Net]netip.Addr // of each host that was given away
-	nets      map[*carrier.Node]carrier.Net
+	configs   map[*carrier.Node]carrier.Config
 }
 
 // NewNetwork returns a network whose DHT has formed. It is closed, with every
@@ -79,7 +93,8 @@ func NewNetwork(t testing.TB, opts *Options) *Network {
 			Loss: opts.Loss, Duplicate: opts.Duplicate, Reorder: opts.Reorder,
 		}}),
 		addrs: map[carrier.Net]netip.Addr{},
-		nets:  map[*carrier.Node]carrier.Net{},
+
+		configs: map[*carrier.Node]carrier.Config{},
 	}
 	t.Cleanup(n.close)
 	var first netip.AddrPort
@@ -185,7 +200,7 @@ func (n *Network) Start(config carrier.Config) *carrier.Node {
 		n.t.Fatalf("start node %q: %v", config.Name, err)
 	}
 	n.mu.Lock()
-	n.nets[node] = config.Net
+	n.configs[node] = config
 	n.mu.Unlock()
 	n.t.Cleanup(func() {
 		if err := node.Close(); err != nil {
@@ -204,6 +219,25 @@ func (n *Network) Host() carrier.Net {
 	defer n.mu.Unlock()
 	n.addrs[host] = addr
 	return host
+}
+
+// host returns the host of a node, for a call that needs one of this network.
+func (n *Network) host(call string, node *carrier.Node) *lab.Host {
+	n.t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.addr(call, node)
+	return n.configs[node].Net.(*lab.Host)
+}
+
+// addr is the address of a node's host. Called with n.mu held.
+func (n *Network) addr(call string, node *carrier.Node) netip.Addr {
+	n.t.Helper()
+	addr, ok := n.addrs[n.configs[node].Net]
+	if !ok {
+		n.t.Fatalf("%s: node %s has no host of this network", call, node.ID())
+	}
+	return addr
 }
 
 // Bootstrap returns the DHT nodes for Config.Bootstrap.
@@ -244,34 +278,7 @@ func (n *Network) Befriend(a, b *carrier.Node) (ab, ba *carrier.Friend) {
 	return ab, ba
 }
 
-// Partition cuts the nodes off from everybody else, and Heal joins all again.
-// Both are for nodes on hosts of this network.
-func (n *Network) Partition(nodes ...*carrier.Node) {
-	n.t.Helper()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	apart := map[netip.Addr]bool{}
-	var inside []netip.Addr
-	for _, node := range nodes {
-		addr, ok := n.addrs[n.nets[node]]
-		if !ok {
-			n.t.Fatalf("partition: node %s has no host of this network", node.ID())
-		}
-		apart[addr] = true
-		inside = append(inside, addr)
-	}
-	var outside []netip.Addr
-	for i := 1; i <= n.hosts; i++ {
-		if addr := netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}); !apart[addr] {
-			outside = append(outside, addr)
-		}
-	}
-	n.lab.Partition(inside, outside)
-}
-
-// Heal ends every Partition.
-func (n *Network) Heal() { n.lab.Heal() }
-
 // Tap has f called with every datagram that is handed to the network, from now
-// on, lost ones included; b is valid during the call.
+// on, lost ones included; b is valid during the call. The network stands still
+// meanwhile: f must not use it or a node, nor wait for somebody who does.
 func (n *Network) Tap(f func(from, to netip.AddrPort, b []byte)) { n.lab.Tap(f) }

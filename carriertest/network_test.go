@@ -33,6 +33,9 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
+// What the example shows is true.
+func TestExampleInVirtualTime(t *testing.T) { testMailWaits(t) }
+
 func TestNodesFindEachOther(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T) {
@@ -235,10 +238,14 @@ func TestTap(t *testing.T) {
 		})
 		bob := n.Node("Bob")
 		n.Befriend(alice, bob)
+		at := map[*carrier.Node]netip.Addr{} // before mu is taken, which the tap takes with the network locked
+		for _, node := range []*carrier.Node{alice, bob} {
+			at[node] = node.LocalAddrs()[0].Addr()
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		for _, node := range []*carrier.Node{alice, bob} {
-			if seen[node.LocalAddrs()[0].Addr()] == 0 {
+		for node, addr := range at {
+			if seen[addr] == 0 {
 				t.Errorf("no datagram of %s was tapped", node.Profile().Name)
 			}
 		}
@@ -322,6 +329,26 @@ func TestFailures(t *testing.T) {
 			a, b := carriertest.NewNetwork(tb, nil), carriertest.NewNetwork(tb, nil)
 			a.Partition(b.Node("Bob"))
 		}, "has no host of this network"},
+		{"crash of a node elsewhere", func(tb testing.TB) {
+			a, b := carriertest.NewNetwork(tb, nil), carriertest.NewNetwork(tb, nil)
+			a.Crash(b.Node("Bob"))
+		}, "has no host of this network"},
+		{"restart of an ephemeral node", func(tb testing.TB) {
+			n := carriertest.NewNetwork(tb, nil)
+			n.Restart(n.Node("Bob"))
+		}, `node "Bob" is ephemeral`},
+		{"link without meaning", func(tb testing.TB) {
+			n := carriertest.NewNetwork(tb, nil)
+			n.SetLinks(carriertest.Link{Loss: 1.5})
+		}, "share of 1.5"},
+		{"no message", func(tb testing.TB) {
+			n := carriertest.NewNetwork(tb, nil)
+			n.AwaitMessage(n.Node("Bob"))
+		}, "await a message"},
+		{"no event", func(tb testing.TB) {
+			n := carriertest.NewNetwork(tb, nil)
+			carriertest.AwaitEvent[carrier.FriendRequest](n, n.Node("Bob"), nil)
+		}, "no such event in 2m0s: carrier.FriendRequest"},
 		{"cut off", func(tb testing.TB) {
 			n := carriertest.NewNetwork(tb, nil)
 			alice, bob := n.Node("Alice"), n.Node("Bob")
