@@ -145,3 +145,12 @@ func loopbackDHT(t *testing.T, size int) []string {
 	}
 	return addrs
 }
+
+// fewer is how often something is done: all times, or short times where -short
+// asks for a quick run.
+func fewer(all, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return all
+}
