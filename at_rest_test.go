@@ -158,7 +158,9 @@ func TestPassphraseErrors(t *testing.T) {
 // anywhere, ends in a node that has everything or in ErrDamaged (ErrWrongKey
 // where the key or its check value is hit), and then no byte is written.
 func TestDamagedDirectory(t *testing.T) {
-	bubble(t, func(t *testing.T, n *carriertest.Network) {
+	t.Parallel()
+	// A router that is alone makes a day of waiting cheap.
+	bubbleWith(t, &carriertest.Options{Routers: 1}, func(t *testing.T, n *carriertest.Network) {
 		made := filepath.Join("testdata", "format1")
 		want, err := os.ReadFile(filepath.Join(made, "facts.txt"))
 		if err != nil {
@@ -256,7 +258,9 @@ func TestMissingRows(t *testing.T) {
 // key might write them, are found at the start wherever they are needed, and then
 // nothing is written, neither to the database nor of prekeys that are due.
 func TestSenselessRows(t *testing.T) {
-	bubble(t, func(t *testing.T, n *carriertest.Network) {
+	t.Parallel()
+	// A router that is alone makes a day of waiting cheap.
+	bubbleWith(t, &carriertest.Options{Routers: 1}, func(t *testing.T, n *carriertest.Network) {
 		golden := copyFormat(t, filepath.Join("testdata", "format1"))
 		time.Sleep(25 * time.Hour)
 		for _, table := range []string{"node", "friend", "delivery", "outbox", "inbox", "link", "courier"} {
