@@ -43,6 +43,7 @@ var lossyNames = [lossySteps]string{
 // TestLossyLine tells the whole story on a line with 50 ms of round trip and
 // 10 % of loss. Every step must succeed in every run; times are virtual.
 func TestLossyLine(t *testing.T) {
+	t.Parallel()
 	var took [lossySteps][]time.Duration
 	for run := range *lossyRuns {
 		seed := *lossySeed + uint64(run)
