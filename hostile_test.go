@@ -218,7 +218,6 @@ func hostileDatagram(random *rand.Rand, real [][]byte, i int) []byte {
 // TestHostileFriend has a friend with real keys send everything that the rules
 // forbid. Each thing is counted under its name, nothing else changes.
 func TestHostileFriend(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHonest(t)
 		mallory := newStranger(t, h.network)
@@ -428,7 +427,6 @@ func TestHostileEndpoints(t *testing.T) {
 // TestPoisonedRequests has somebody who knows an Address fill its buckets and
 // its bell with all that may stand there and should not.
 func TestPoisonedRequests(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHonest(t)
 		mallory := newStranger(t, h.network)
@@ -533,7 +531,6 @@ func poison(t *testing.T, by *stranger, to crypto.Address, kind int) []byte {
 // for an item with stale, forged, oversized or other people's items. Friends
 // still meet and leave messages for each other.
 func TestHostileDHT(t *testing.T) {
-	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		network := carriertest.NewNetwork(t, nil)
 		liars := newLiars(t, network, 8)
