@@ -13,7 +13,7 @@ import (
 	"github.com/gocarrier/carrier/carriertest"
 )
 
-var latencyRuns = flag.Int("latency-runs", 0, "runs of TestLatency; 0: 2, or 1 with -short")
+var latencyRuns = flag.Int("latency-runs", 1, "runs of TestLatency")
 
 // The steps that are measured, in order.
 const (
@@ -43,16 +43,8 @@ const latencySlack = 5
 // when the request is sent: the steady state, not the start.
 func TestLatency(t *testing.T) {
 	leakFree(t)
-	runs := *latencyRuns
-	switch {
-	case runs > 0:
-	case testing.Short():
-		runs = 1
-	default:
-		runs = 2
-	}
 	var took [latencySteps][]time.Duration
-	for range runs {
+	for range *latencyRuns {
 		steps, err := latencyStory(t)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +56,7 @@ func TestLatency(t *testing.T) {
 	for i, l := range latencies {
 		p50 := median(took[i])
 		t.Logf("%8.1f ms median of %d, %8.1f most, target %6.0f: %s  %v",
-			ms(p50), runs, ms(most(took[i])), ms(l.target), l.name, took[i])
+			ms(p50), len(took[i]), ms(most(took[i])), ms(l.target), l.name, took[i])
 		if p50 > l.target*latencySlack {
 			t.Errorf("%s: median %v, want at most %v", l.name, p50, l.target*latencySlack)
 		}
