@@ -11,13 +11,13 @@ import (
 // [wire.MaxCandidates].
 func (t *Transport) candidates() []wire.Candidate {
 	local, reflexive := t.config.Addresses()
-	loopback := onLoopback(local)
+	loopback := wire.OnLoopback(local)
 	var list []wire.Candidate
 	put := func(kind wire.CandidateType, most int, addrs ...netip.AddrPort) {
 		for _, a := range addrs {
-			a = plain(a)
+			a = wire.Plain(a)
 			known := slices.ContainsFunc(list, func(c wire.Candidate) bool { return c.Addr == a })
-			if reachable(a, loopback) && !known && len(list) < most {
+			if wire.Reachable(a, loopback) && !known && len(list) < most {
 				list = append(list, wire.Candidate{Type: kind, Addr: a})
 			}
 		}
@@ -43,42 +43,15 @@ func (t *Transport) claimed(o *wire.Offer) *wire.Offer {
 		return nil
 	}
 	local, _ := t.config.Addresses()
-	loopback := onLoopback(local)
+	loopback := wire.OnLoopback(local)
 	filtered := *o
 	filtered.Candidates = nil
 	for _, c := range o.Candidates[:min(len(o.Candidates), wire.MaxCandidates)] {
-		if c.Addr = plain(c.Addr); reachable(c.Addr, loopback) {
+		if c.Addr = wire.Plain(c.Addr); wire.Reachable(c.Addr, loopback) {
 			filtered.Candidates = append(filtered.Candidates, c)
 		} else {
 			t.count("offer.candidate.refused")
 		}
 	}
 	return &filtered
-}
-
-// onLoopback reports whether loopback addresses mean anything to us: our sockets
-// are bound to them, or the machine has no other.
-func onLoopback(local []netip.AddrPort) bool {
-	return len(local) > 0 && !slices.ContainsFunc(local, func(a netip.AddrPort) bool { return !a.Addr().Unmap().IsLoopback() })
-}
-
-// reachable reports whether a node could be at an address.
-func reachable(a netip.AddrPort, loopback bool) bool {
-	ip := a.Addr()
-	switch {
-	case !ip.IsValid(), ip.IsUnspecified(), ip.IsMulticast(), a.Port() < 1024:
-		return false
-	case ip.Is6() && ip.IsLinkLocalUnicast(): // needs a zone, which is nobody else's
-		return false
-	case ip.Is4() && (ip.As4()[0] == 0 || ip.As4()[0] >= 240): // "this network", reserved, broadcast
-		return false
-	case ip.IsLoopback():
-		return loopback
-	}
-	return true
-}
-
-// plain returns addr with a 4-in-6 address as IPv4, and without a zone.
-func plain(addr netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
 }

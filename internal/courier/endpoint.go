@@ -97,10 +97,10 @@ func (c *Courier) mayReach(e *endpoint, now time.Time) bool {
 // endpoints are the addresses of ours that friends are told: at most 8.
 func (c *Courier) endpoints() []netip.AddrPort {
 	var list []netip.AddrPort
-	loopback := c.onLoopback()
+	loopback := wire.OnLoopback(c.datagrams.Local())
 	add := func(a netip.AddrPort) {
-		a = plain(a)
-		if len(list) < wire.MaxEndpoints && reachable(a, loopback) && !slices.Contains(list, a) {
+		a = wire.Plain(a)
+		if len(list) < wire.MaxEndpoints && wire.Reachable(a, loopback) && !slices.Contains(list, a) {
 			list = append(list, a)
 		}
 	}
@@ -113,41 +113,9 @@ func (c *Courier) endpoints() []netip.AddrPort {
 	return list
 }
 
-// onLoopback reports whether loopback addresses mean anything to us: our socket
-// is bound to one, or the machine has no other.
-func (c *Courier) onLoopback() bool {
-	local := c.datagrams.Local()
-	for _, a := range local {
-		if !a.Addr().Unmap().IsLoopback() {
-			return false
-		}
-	}
-	return len(local) > 0
-}
-
 // usable reports whether a claim may be sent to at all.
 func (c *Courier) usable(a netip.AddrPort) bool {
-	return reachable(plain(a), c.onLoopback())
-}
-
-func reachable(a netip.AddrPort, loopback bool) bool {
-	ip := a.Addr()
-	switch {
-	case !ip.IsValid(), ip.IsUnspecified(), ip.IsMulticast(), a.Port() < 1024:
-		return false
-	case ip.Is6() && ip.IsLinkLocalUnicast(): // needs a zone, which is nobody else's
-		return false
-	case ip.Is4() && (ip.As4()[0] == 0 || ip.As4()[0] >= 240): // "this network", reserved, broadcast
-		return false
-	case ip.IsLoopback():
-		return loopback
-	}
-	return true
-}
-
-// plain gives IPv4 in its own form, and no zone.
-func plain(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+	return wire.Reachable(wire.Plain(a), wire.OnLoopback(c.datagrams.Local()))
 }
 
 func equalEndpoints(a, b []netip.AddrPort) bool {
@@ -169,7 +137,7 @@ func (p *peer) claimed() []netip.AddrPort {
 	}
 	var list []netip.AddrPort
 	for _, a := range p.theirs.Endpoints[:min(len(p.theirs.Endpoints), wire.MaxEndpoints)] {
-		if a = plain(a); p.c.usable(a) && !slices.Contains(list, a) {
+		if a = wire.Plain(a); p.c.usable(a) && !slices.Contains(list, a) {
 			list = append(list, a)
 		}
 	}

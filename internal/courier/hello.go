@@ -211,7 +211,7 @@ func (c *Courier) Datagram(b []byte, from netip.AddrPort) {
 	if c.closing || c.closed {
 		return
 	}
-	from = plain(from)
+	from = wire.Plain(from)
 	tag, sealed, err := wire.ParseEnvelope(b)
 	if err != nil {
 		c.countParse(err)

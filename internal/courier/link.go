@@ -82,7 +82,7 @@ type handed struct {
 // delivered goes again. From now on the person is online, until LinkDown.
 func (c *Courier) LinkUp(id crypto.ID, at netip.AddrPort) {
 	if p := c.peers[id]; p != nil && p.present() && !c.closing && !c.closed {
-		p.linkUp(plain(at))
+		p.linkUp(wire.Plain(at))
 	}
 }
 
@@ -90,7 +90,7 @@ func (c *Courier) LinkUp(id crypto.ID, at netip.AddrPort) {
 // address.
 func (c *Courier) LinkMoved(id crypto.ID, at netip.AddrPort) {
 	if p := c.peers[id]; p != nil && p.link != nil {
-		p.link.at = plain(at)
+		p.link.at = wire.Plain(at)
 		p.tellPresence()
 	}
 }
