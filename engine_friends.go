@@ -250,6 +250,9 @@ func (e *engine) applyStanding(id crypto.ID) {
 		mode.Poll = courier.PollPending
 	case p.State == friendship.Friend:
 		mode.Poll = e.links.poll(id)
+		if p.Asked != nil && mode.Poll == courier.PollFriend {
+			mode.Poll = courier.PollPending // asked anew: to them we may be nobody
+		}
 	}
 	if mode.Poll == courier.PollNone || p.State != friendship.Friend {
 		e.links.forget(id)
