@@ -53,6 +53,7 @@ func stepKinds() []stepKind {
 				w.send(a, b, s)
 			}
 		}},
+		{"miss", 4, true, (*system).miss},
 		{"read", 5, true, func(_ *system, a, _ *actor, s step) { a.setReading(s.yes) }},
 
 		{"add", 4, true, func(w *system, a, b *actor, _ step) { w.add(a, b, "again") }},
@@ -205,6 +206,23 @@ func (w *system) send(a, b *actor, s step) {
 		return
 	}
 	w.sent(l, msg)
+}
+
+// miss has a and b miss each other: what a sends while b is down comes to b while
+// a is down.
+func (w *system) miss(a, b *actor, s step) {
+	b.kill()
+	for range s.n {
+		w.send(a, b, s)
+	}
+	w.sleep(20*time.Second + s.d)
+	if s.yes {
+		a.shutdown()
+	} else {
+		a.kill()
+	}
+	b.start()
+	w.sleep(20 * time.Second)
 }
 
 func (w *system) add(a, b *actor, hello string) {

@@ -72,8 +72,8 @@ func (t *scheduleTally) add(o *scheduleTally) {
 func (t *scheduleTally) least() map[string][2]int {
 	all := map[string][2]int{
 		"messages sent": {t.Sent, 300}, "stored": {t.Stored, 300}, "shown": {t.Shown, 300}, "shown again": {t.Again, 50},
-		"by datagram": {t.Direct, 20}, "by the DHT": {t.Slots, 20}, "by link": {t.Links, 150},
-		"delivered": {t.Delivered, 300}, "expired": {t.Expired, 5}, "refused": {t.Refused, 2}, "cancelled": {t.Cancelled, 2},
+		"by datagram": {t.Direct, 20}, "by the DHT": {t.Slots, 40}, "by link": {t.Links, 150},
+		"delivered": {t.Delivered, 300}, "expired": {t.Expired, 5}, "refused": {t.Refused, 1}, "cancelled": {t.Cancelled, 2},
 		"pairs of friends": {t.Friends, 40}, "pairs of others": {t.Apart, 15}, "starts": {t.Starts, 200},
 		"crashes at a commit": {t.Crashes, 20},
 	}
