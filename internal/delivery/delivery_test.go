@@ -315,3 +315,43 @@ func TestNames(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestStoredOfALastSequence: what is told of the mailbox of a sequence that was
+// left says nothing of the one that has taken its place.
+func TestStoredOfALastSequence(t *testing.T) {
+	a, _ := pair(t)
+	must(t, a.peer.Send(start, Message{ID: numbered(1)}))
+	last := a.peer.Pending().Sequence
+	a.peer.Receipt(start, &wire.Receipt{Sequence: last, Fork: true})
+	a.commit(a.take())
+	next := a.peer.Pending().Sequence
+	for _, c := range []struct {
+		of   wire.Sequence
+		want State
+	}{{last, Queued}, {next, Stored}, {last, Stored}} {
+		a.peer.Stored(start, c.of, []uint64{1}, 8)
+		if e, ok := a.peer.Entry(numbered(1)); !ok || e.State != c.want {
+			t.Errorf("stored in sequence %d, the present one is %d: state %v, want %v", c.of.Counter, next.Counter, e.State, c.want)
+		}
+	}
+}
+
+// TestHeldTwice: two messages under one number are a fork, though those before
+// them have not come and nothing of either is final.
+func TestHeldTwice(t *testing.T) {
+	_, b := pair(t)
+	seq := wire.Sequence{Incarnation: crypto.Incarnation{Created: 100}, Counter: 1}
+	for i, c := range []struct {
+		id   int
+		fork bool
+	}{{2, false}, {2, false}, {3, true}} {
+		b.peer.Receive(start, &wire.Mail{Sequence: seq, Base: 1, First: 2, Items: []wire.Item{{ID: numbered(c.id)}}}, 1)
+		b.commit(b.take())
+		if r := b.peer.CurrentReceipt(); r.Fork != c.fork || r.Number != 0 {
+			t.Errorf("mail %d: receipt up to %d, fork %t, want 0 and %t", i, r.Number, r.Fork, c.fork)
+		}
+	}
+	if b.peer.heldCount != 0 || b.peer.heldBytes != 0 {
+		t.Errorf("%d messages of %d bytes are held of a forked sequence", b.peer.heldCount, b.peer.heldBytes)
+	}
+}

@@ -2,6 +2,7 @@ package reliable
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -136,6 +137,25 @@ func TestAckRanges(t *testing.T) {
 	r.seen(12)
 	if got := r.ack(20 * ms).Ranges; len(got) != 1 || got[0].High != 12 {
 		t.Errorf("an ACK without a range: %v", got)
+	}
+}
+
+// TestAckOfAck: what the peer has seen reported ends with the highest number of that ACK: the packet after it is reported.
+func TestAckOfAck(t *testing.T) {
+	e, _ := newSender(t, 1<<20)
+	ping := wire.AppendPing(nil)
+	e.hears(60*ms, 100, ping)
+	e.hears(60*ms, 101, ping)
+	first := e.next
+	e.write(1, 10)
+	e.send(60 * ms)
+	e.hears(61*ms, 102, ackFrame(first, e.next-1))
+	e.hears(61*ms, 104, ping)
+	n := e.NextPacket(61*ms, e.next, e.buf)
+	a, _, err := wire.ParseAck(e.buf[:n], nil)
+	want := []wire.AckRange{{Low: 104, High: 104}, {Low: 100, High: 102}}
+	if err != nil || !slices.Equal(a.Ranges, want) {
+		t.Errorf("reported %v, %v, want %v", a.Ranges, err, want)
 	}
 }
 

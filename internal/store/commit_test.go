@@ -2,9 +2,11 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Callers that come while a commit is under way share the next one.
@@ -29,6 +31,35 @@ func TestSharedCommit(t *testing.T) {
 	wg.Wait()
 	if got := s.txid(t) - first; got != 1 {
 		t.Errorf("%d callers took %d commits, want 1", callers, got)
+	}
+}
+
+// A commit that waits while the one before it fails is not written: it rests on
+// what was lost. (It joins when the store still works, so that Commit lets it in.)
+func TestCommitBehindAFailedOne(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, nil)
+	s.writing.Lock() // as the one before it
+	behind := make(chan error, 1)
+	go func() {
+		var b Batch
+		b.Put("t", nil, []byte("behind"), nil)
+		behind <- s.Commit(&b)
+	}()
+	for waits := false; !waits; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		waits = s.next != nil
+		s.mu.Unlock()
+	}
+	failed := s.fail(errors.New("no room"))
+	s.writing.Unlock()
+	if err := <-behind; !errors.Is(err, failed) {
+		t.Errorf("Commit = %v, want %v", err, failed)
+	}
+	s.Close()
+	s = openTest(t, dir, nil)
+	if got, err := s.Get("t", nil, []byte("behind")); err != nil || got != nil {
+		t.Errorf("it was written: %q, %v", got, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // with is a directory's secret when it is a passphrase; nil for none.
@@ -144,6 +145,42 @@ func TestPassphraseInterrupted(t *testing.T) {
 	if !s.secret.Equal(key) {
 		t.Error("the key was made again")
 	}
+}
+
+// Close gives the directory to others: it waits until a key file that is being
+// written is whole.
+func TestCloseWaitsForTheKeyFile(t *testing.T) {
+	dir := t.TempDir()
+	writing, goOn := make(chan struct{}), make(chan struct{})
+	s, err := openDisk(dir, Secret{}, files{}, migrations())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.files.step = func(call, _ string) error {
+		if call == "write" {
+			close(writing)
+			<-goOn
+		}
+		return nil
+	}
+	set, closed := make(chan error, 1), make(chan error, 1)
+	go func() { set <- s.SetPassphrase(nil) }()
+	<-writing
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		t.Errorf("Close = %v while the key file is being written", err)
+		close(goOn)
+	case <-time.After(50 * time.Millisecond):
+		close(goOn)
+		if err := <-closed; err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+	if err := <-set; err != nil {
+		t.Errorf("SetPassphrase = %v", err)
+	}
+	openTest(t, dir, nil)
 }
 
 // The form of the key file does not change by accident.
