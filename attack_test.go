@@ -66,6 +66,7 @@ func TestMessageIDTaken(t *testing.T) {
 		}
 		for i, id := range []carrier.MessageID{sent[0].ID(), ofBob.ID()} {
 			body := fmt.Sprintf("from Mallory %d", i)
+			mallory.prove(t, h.alice, state.Bond)
 			mallory.send(t, h.alice, mallory.mail(t, alice, state, uint64(1+i), id, body))
 			for msg, err := range h.alice.Messages(ctx) {
 				if err != nil {

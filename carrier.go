@@ -244,7 +244,7 @@ func (n *Node) Shutdown(ctx context.Context) error { return n.engine.shutdown(ct
 
 // Close stops the node within a second, without a goodbye. Nothing durable is
 // lost. It is idempotent, and when it returns every goroutine, socket and file
-// of the node is gone.
+// of the node is gone. On a node that has failed it returns why, as Err does.
 func (n *Node) Close() error { return n.engine.shut() }
 
 // ID returns the node's identity.
@@ -309,6 +309,20 @@ func (n *Node) Profile() Profile { return n.engine.profile() }
 // SetPresence sets what friends see while this node runs: PresenceOnline (the
 // state at every start), PresenceAway or PresenceBusy.
 func (n *Node) SetPresence(p Presence) error { return n.engine.setPresence(p) }
+
+// Err returns nil while the node runs. After Close or Shutdown it is an error that
+// matches net.ErrClosed; after a failure of the state directory, one that matches
+// ErrFailed and the cause too. It is set before Events, Messages and other calls
+// end for that reason.
+func (n *Node) Err() error { return n.engine.err() }
+
+// Connected reports whether the DHT answers, as last told by a Connected event;
+// false once the node has closed.
+func (n *Node) Connected() bool { return n.engine.connectedNow() }
+
+// Warnings returns the warnings that hold now: an IdentityInUse, a ClockSkew, and
+// a PeerNewer for each friend that has one.
+func (n *Node) Warnings() []Event { return n.engine.warnings() }
 
 // Outbox returns the sent messages that are not final, and those that became
 // final within the last day (16,384 a friend at most), by friend and then in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"net/netip"
@@ -406,41 +407,40 @@ func TestIdentityOpenedTwice(t *testing.T) {
 	bubble(t, func(t *testing.T, n *carriertest.Network) {
 		alice, bob := newPerson(t, n, "Alice"), newPerson(t, n, "Bob")
 		befriend(alice, bob)
-		exported, err := alice.ExportIdentity()
-		alice.must(err)
-		older := record(t, alice.Node)
-		copied := &person{t: t, net: n, config: carrier.Config{Dir: t.TempDir(), Identity: exported, Net: n.Host()}}
-		copied.start()
+		older, saw := record(t, alice.Node), record(t, bob.Node)
+		copied := imported(t, n, alice.exported())
 		newer := record(t, copied.Node)
-		begun := time.Now() // a state is put every 15 minutes, and it takes two of each, more where the two cross
-		for time.Since(begun) < 90*time.Minute && (len(eventsOf[carrier.IdentityInUse](older)) == 0 || len(eventsOf[carrier.IdentityInUse](newer)) == 0) {
-			time.Sleep(time.Minute)
+		begun := time.Now()
+		for i := range 10 {
+			alice.send(bob.ID(), fmt.Sprint("older ", i))
+			copied.send(bob.ID(), fmt.Sprint("newer ", i))
+			bob.send(alice.ID(), fmt.Sprint("to Alice ", i))
+			time.Sleep(12 * time.Second)
 		}
-		t.Logf("both were told after %v (virtual)", time.Since(begun))
-		for _, test := range []struct {
-			name   string
-			events *recorder
-			yields bool
-		}{{"older", older, true}, {"newer", newer, false}} {
-			seen := eventsOf[carrier.IdentityInUse](test.events)
-			if len(seen) == 0 {
-				t.Errorf("the %s one was not told that its identity is in use", test.name)
-				continue
-			}
-			if got := seen[len(seen)-1].Yields; got != test.yields {
-				t.Errorf("the %s one: Yields = %t, want %t", test.name, got, test.yields)
-			}
+		for _, told := range []*recorder{older, newer} {
+			untilTold(t, told, 1, 20*time.Minute-time.Since(begun)) // two as a rule
 		}
-		flaps := 0
-		events := record(t, bob.Node)
+		t.Logf("both were told within %v (virtual)", time.Since(begun))
 		time.Sleep(10 * time.Minute)
-		for _, ev := range eventsOf[carrier.FriendPresence](events) {
-			if !ev.Online {
-				flaps++
+		if a, b := older.inUse(), newer.inUse(); a != "[yields]" || b != "[goes on]" {
+			t.Errorf("the older one was told %s, the newer one %s", a, b)
+		}
+		if got := saw.left(); got > 1 {
+			t.Errorf("Bob saw Alice go offline %d times", got)
+		}
+		shown := map[string]int{}
+		for _, r := range bob.read(20, time.Second) {
+			shown[r.body]++
+		}
+		for body, times := range shown {
+			if times > 1 {
+				t.Errorf("Bob was shown %q %d times", body, times)
 			}
 		}
-		if flaps > 1 {
-			t.Errorf("Bob saw Alice go offline %d times in 10 minutes", flaps)
+		for i := range 10 {
+			if body := fmt.Sprint("newer ", i); shown[body] == 0 {
+				t.Errorf("Bob was not shown %q", body)
+			}
 		}
 	})
 }

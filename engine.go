@@ -34,7 +34,7 @@ import (
 // (friendship, delivery, courier) and everything under "loop" below belong to
 // the loop's goroutine alone; lock order elsewhere: queueMu and the handles'
 // mutexes are leaves, never held while another is taken. A failed commit ends
-// the node.
+// the node: it then lets go of links, sockets and files by itself.
 type engine struct {
 	node       *Node
 	identity   *crypto.Identity
@@ -55,8 +55,8 @@ type engine struct {
 	ready  chan struct{} // closed when the DHT has first answered
 	tasks  sync.WaitGroup
 
-	shutOnce sync.Once
-	shutErr  error
+	releaseOnce sync.Once
+	releaseErr  error
 
 	queueMu sync.Mutex
 	queue   []func()
@@ -66,6 +66,7 @@ type engine struct {
 	datagramsQueued atomic.Int64
 	counters        counters
 	joinError       atomic.Pointer[error]
+	known           knowledge
 
 	// loop
 	batch   store.Batch
@@ -88,11 +89,12 @@ type engine struct {
 	friendsAt  *timer                 // when friendship wants to be advanced
 	friendsDue bool                   // it was, or is new
 	prekeys    *prekeys
-	closing    bool      // Shutdown was called
-	joined     time.Time // when the DHT first answered
-	connected  bool      // the DHT answers
-	answered   time.Time // when it last did
-	failed     error     // why the store can no longer be trusted
+	yields     atomic.Bool // to another node with this identity; set by the loop
+	closing    bool        // Shutdown was called
+	joined     time.Time   // when the DHT first answered
+	connected  bool        // the DHT answers
+	answered   time.Time   // when it last did
+	failed     error       // why the store can no longer be trusted
 }
 
 // post queues f for the loop's next turn. It never blocks. After the loop has
@@ -152,9 +154,33 @@ func (e *engine) cause() error {
 // errClosed is the cause of an ordinary Close.
 var errClosed = errors.New("closed by the program")
 
-// run is the loop's goroutine.
+// err is Node.Err.
+func (e *engine) err() error {
+	select {
+	case <-e.done:
+		return closedError("run", e.failed)
+	default:
+		return nil
+	}
+}
+
+// run is the loop's goroutine. A node that has failed does not wait for Close: to
+// its friends it would seem to be there, and take their mail for ever. The
+// links are closed as by Close, which tells their peers and needs no store. There
+// is no goodbye besides: in what the courier would sign, it and the machines are
+// ahead of the store.
 func (e *engine) run() {
-	defer close(e.done)
+	e.loop()
+	close(e.done)
+	if e.failed != nil {
+		if err := e.release(); err != nil {
+			e.log.Warn("failed node not closed well", "err", err)
+		}
+	}
+}
+
+// loop takes turns until the node closes or fails.
+func (e *engine) loop() {
 	sleep := time.NewTimer(maxSleep)
 	defer sleep.Stop()
 	for {
@@ -314,37 +340,41 @@ func (e *engine) spawn(f func()) {
 // shut is Node.Close: it ends the loop and everything under it, and returns
 // when all goroutines have gone.
 func (e *engine) shut() error {
-	e.shutOnce.Do(func() {
-		e.post(func() { // for the last turn
-			e.inbox.flush()
-			e.saveTable()
-		})
-		e.cancel(errClosed)
-		<-e.done
-		e.shutErr = errors.Join(e.release(), e.failed)
+	e.post(func() { // for the last turn
+		e.inbox.flush()
+		e.saveTable()
 	})
-	return e.shutErr
+	e.cancel(errClosed)
+	<-e.done
+	err := e.release()
+	if e.failed != nil {
+		return errors.Join(closedError("close", e.failed), err)
+	}
+	return err
 }
 
-// release gives back what start took, in reverse. The loop has ended or was
-// never begun.
+// release gives back what start took, in reverse, once; another call waits for
+// the first and returns the same. The loop has ended or was never begun.
 func (e *engine) release() error {
-	var errs []error
-	e.hub.Close(net.ErrClosed)
-	e.inbox.close()
-	e.services.close()
-	errs = append(errs, e.links.close())
-	if e.dht != nil {
-		errs = append(errs, e.dht.Close())
-	}
-	for _, s := range e.sockets {
-		errs = append(errs, s.Close())
-	}
-	e.tasks.Wait()
-	if e.store != nil {
-		errs = append(errs, e.store.Close())
-	}
-	return errors.Join(errs...)
+	e.releaseOnce.Do(func() {
+		var errs []error
+		e.hub.Close(net.ErrClosed)
+		e.inbox.close()
+		e.services.close()
+		errs = append(errs, e.links.close())
+		if e.dht != nil {
+			errs = append(errs, e.dht.Close())
+		}
+		for _, s := range e.sockets {
+			errs = append(errs, s.Close())
+		}
+		e.tasks.Wait()
+		if e.store != nil {
+			errs = append(errs, e.store.Close())
+		}
+		e.releaseErr = errors.Join(errs...)
+	})
+	return e.releaseErr
 }
 
 // shutdown is Node.Shutdown.

@@ -174,20 +174,32 @@ func (h handler) OnPresence(id crypto.ID, online bool, endpoint netip.AddrPort) 
 // OnTwin implements courier.Handler.
 func (h handler) OnTwin(t courier.Twin) {
 	since := h.e.Now()
-	h.e.log.Warn("another running node has this identity", "yield", t.Yield)
-	h.e.Then(func() { h.e.publish(IdentityInUse{Yields: t.Yield, Since: since}, "") })
+	h.e.yields.Store(t.Yield)
+	switch {
+	case t.Yield:
+		h.e.links.yield()
+	case t.Gone:
+		h.e.Then(h.e.links.resume) // the courier has to come back first
+	}
+	h.e.log.Warn("another running node has this identity", "yield", t.Yield, "gone", t.Gone)
+	h.e.Then(func() { h.e.tell(IdentityInUse{Yields: t.Yield, Gone: t.Gone, Since: since}) })
 }
 
 // OnClockSkew implements courier.Handler.
 func (h handler) OnClockSkew(behind time.Duration) {
-	h.e.log.Warn("clock differs from that of friends", "behind", behind)
-	h.e.Then(func() { h.e.publish(ClockSkew{Skew: behind}, "") })
+	if behind == 0 {
+		h.e.log.Info("clock agrees with that of friends again")
+	} else {
+		h.e.log.Warn("clock differs from that of friends", "behind", behind)
+	}
+	h.e.Then(func() { h.e.tell(ClockSkew{Skew: behind}) })
 }
 
 // OnPeerNewer implements courier.Handler.
 func (h handler) OnPeerNewer(id crypto.ID, format uint8) {
 	h.e.Then(func() {
 		if f := h.e.node.friends.find(id); f != nil {
+			f.update(func(i *friendInfo) { i.format = int(format) })
 			h.e.publish(PeerNewer{Friend: f, Format: int(format)}, "")
 		}
 	})

@@ -105,7 +105,7 @@ func (e *engine) heard(h dht.Health) {
 	}
 	e.connected = connected
 	e.log.Info("DHT", "connected", connected)
-	e.Then(func() { e.publish(Connected{Connected: connected}, "") })
+	e.Then(func() { e.tell(Connected{Connected: connected}) })
 }
 
 // join finds the DHT and reports when it first answers; the DHT goes on trying

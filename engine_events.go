@@ -12,6 +12,61 @@ import (
 // publish gives an event to every reader. Loop only, after the commit.
 func (e *engine) publish(ev Event, key string) { e.hub.Publish(ev, key) }
 
+// knowledge is what the node was last told of itself. The mutex is a leaf.
+type knowledge struct {
+	mu        sync.Mutex
+	connected Connected
+	twin      IdentityInUse
+	skew      ClockSkew
+}
+
+func (k *knowledge) get() (Connected, IdentityInUse, ClockSkew) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.connected, k.twin, k.skew
+}
+
+// tell publishes a fact about the node itself, which can be asked from then on.
+// Loop only, after the commit.
+func (e *engine) tell(ev Event) {
+	k := &e.known
+	k.mu.Lock()
+	switch ev := ev.(type) {
+	case Connected:
+		k.connected = ev
+	case IdentityInUse:
+		k.twin = ev
+	case ClockSkew:
+		k.skew = ev
+	}
+	k.mu.Unlock()
+	e.publish(ev, "")
+}
+
+// warnings is Node.Warnings.
+func (e *engine) warnings() []Event {
+	_, twin, skew := e.known.get()
+	var all []Event
+	if !twin.Since.IsZero() && !twin.Gone {
+		all = append(all, twin)
+	}
+	if skew.Skew != 0 {
+		all = append(all, skew)
+	}
+	for _, f := range e.friendList() {
+		if info, _ := f.snapshot(); info.format != 0 {
+			all = append(all, PeerNewer{Friend: f, Format: info.format})
+		}
+	}
+	return all
+}
+
+// connectedNow is Node.Connected.
+func (e *engine) connectedNow() bool {
+	connected, _, _ := e.known.get()
+	return connected.Connected && e.err() == nil
+}
+
 // publishPresence publishes what the handle shows now; unread ones coalesce.
 func (e *engine) publishPresence(f *Friend) {
 	e.publish(presenceOf(f), "presence "+string(f.id[:]))
@@ -28,7 +83,8 @@ func presenceOf(f *Friend) FriendPresence {
 
 // snapshot is what a reader is told first. Loop only, after the commit.
 func (e *engine) snapshot() []Event {
-	all := []Event{Connected{Connected: e.connected}}
+	connected, _, _ := e.known.get()
+	all := append([]Event{connected}, e.warnings()...)
 	for _, f := range e.friendList() {
 		info, _ := f.snapshot()
 		all = append(all, FriendChanged{Friend: f, State: info.state})

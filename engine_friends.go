@@ -255,7 +255,7 @@ func (e *engine) applyStanding(id crypto.ID) {
 		}
 	}
 	if mode.Poll == courier.PollNone || p.State != friendship.Friend {
-		e.links.forget(id)
+		defer e.links.forget(id) // behind what the courier has to say by the link
 	}
 	if mode == (courier.Mode{}) && (!known || friendState(p) == FriendNone) {
 		e.courier.Forget(id)

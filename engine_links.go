@@ -3,7 +3,6 @@ package carrier
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -145,6 +144,9 @@ func (k *links) drain(ctx context.Context) error {
 			return ctxError(ctx, "shutdown", "", "not all that was written to streams has arrived")
 		}
 	}
+	if k.transport.Drain(ctx) != nil {
+		return ctxError(ctx, "shutdown", "", "somebody who was removed may not know yet")
+	}
 	return nil
 }
 
@@ -247,10 +249,14 @@ func (k *links) LinkDown(l *transport.Link, err error) {
 	}
 	k.e.log.Debug("link down", "peer", shortID(id), "err", err)
 	if k.e.ctx.Err() != nil {
-		n.sessions.Close(fmt.Errorf("node is closed: %w", net.ErrClosed))
+		n.sessions.Close(whyClosed(k.e.cause()))
 		return
 	}
-	if errors.Is(err, transport.ErrClosed) {
+	switch {
+	case !errors.Is(err, transport.ErrClosed):
+	case k.e.yields.Load():
+		err = because(ErrLinkLost, errors.New(reasonInUse))
+	default:
 		err = because(ErrNotFriend, err) // nothing else ends a link at this end
 	}
 	n.sessions.Close(err)
@@ -263,10 +269,15 @@ func (k *links) LinkDown(l *transport.Link, err error) {
 		if k.with(id) != nil {
 			return // another is up
 		}
-		if lost {
+		switch {
+		case lost:
 			k.connect(id)
+			k.e.courier.LinkDown(id)
+		case closed.Code == transport.CodeUnwanted, closed.Code == transport.CodeShutdown:
+			k.e.courier.LinkClosed(id)
+		default:
+			k.e.courier.LinkDown(id)
 		}
-		k.e.courier.LinkDown(id)
 		k.e.updateCapacity(id)
 		k.e.applyStanding(id)
 		k.show(id)
@@ -435,7 +446,7 @@ func (k *links) wanted(id ID) {
 // linkable reports whether a link to that person may be. Loop only.
 func (k *links) linkable(id ID) bool {
 	p, ok := k.e.friendship.Person(id)
-	return ok && p.State == friendship.Friend && !p.Blocked && !k.e.closing
+	return ok && p.State == friendship.Friend && !p.Blocked && !k.e.closing && !k.e.yields.Load()
 }
 
 // lanes, datagrams and signals are a link as sessions see it.
@@ -480,8 +491,22 @@ func (e *engine) waitLink(ctx context.Context, op string, f *Friend, wait bool) 
 }
 
 // forget ends the link to somebody who is no friend, or is blocked. Loop only.
-func (k *links) forget(id ID) {
+func (k *links) forget(id ID) { k.end(id, "not wanted any more") }
+
+// reasonInUse is why a node that yields does nothing.
+const reasonInUse = "another running node has this identity"
+
+// yield ends all links, for another node that has this identity. Loop only.
+func (k *links) yield() {
+	for _, f := range k.e.node.friends.all() {
+		k.end(f.id, reasonInUse)
+	}
+}
+
+// end ends the link to somebody, once that is durable and the courier has told it
+// what there is to tell.
+func (k *links) end(id ID, reason string) {
 	delete(k.dialUntil, id)
 	delete(k.wantUntil, id)
-	k.transport.Forget(id, "no longer a friend")
+	k.e.Then(func() { k.transport.Forget(id, reason) })
 }

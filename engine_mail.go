@@ -145,7 +145,7 @@ func (e *engine) tellChanges(box *mailbox, changes []delivery.Change) {
 		if m == nil {
 			continue // nobody wants to know
 		}
-		state := messageState(delivery.Entry{State: c.State, Copies: c.Copies, At: c.At})
+		state := e.messageState(delivery.Entry{State: c.State, Copies: c.Copies, At: c.At})
 		m.set(state)
 		e.publish(MessageChanged{Message: m, State: state}, "")
 	}
@@ -168,16 +168,21 @@ func (e *engine) outgoing(box *mailbox, id wire.MessageID) *Message {
 func (e *engine) sentMessage(to crypto.ID, entry delivery.Entry, body []byte) *Message {
 	return &Message{
 		node: e.node, id: MessageID(entry.ID), from: e.identity.ID(), to: to, time: time.UnixMilli(entry.Time),
-		body: body, state: messageState(entry), changed: make(chan struct{}),
+		body: body, state: e.messageState(entry), changed: make(chan struct{}),
 	}
 }
 
-func messageState(entry delivery.Entry) MessageState {
+func (e *engine) messageState(entry delivery.Entry) MessageState {
 	s := MessageState{Since: time.UnixMilli(entry.At)}
 	switch entry.State {
 	case delivery.Queued:
 		s.Status = MessageQueued
-		if entry.Reason != delivery.ReasonNone {
+		switch {
+		case entry.Reason == delivery.ReasonAcceptance:
+			s.Reason = entry.Reason.String()
+		case e.yields.Load():
+			s.Reason = reasonInUse
+		case entry.Reason != delivery.ReasonNone:
 			s.Reason = entry.Reason.String()
 		}
 	case delivery.Stored:
@@ -257,7 +262,7 @@ func (e *engine) waitsFor(to ID, id MessageID) (reason string, ok bool) {
 	e.ask(func() {
 		if box := e.mail[to]; box != nil {
 			entry, _ := box.peer.Entry(wire.MessageID(id))
-			reason, ok = messageState(entry).Reason, true
+			reason, ok = e.messageState(entry).Reason, true
 		}
 	})
 	return reason, ok
@@ -310,7 +315,7 @@ func (e *engine) outbox() []*Message {
 			for entry := range box.peer.Outbox() {
 				if m := e.outgoing(box, entry.ID); m != nil {
 					if !entry.State.Ended() {
-						m.set(messageState(entry)) // the reason why it waits is not told by events
+						m.set(e.messageState(entry)) // the reason why it waits is not told by events
 					}
 					list = append(list, m)
 				}

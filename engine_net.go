@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gocarrier/carrier/dht"
 	"github.com/gocarrier/carrier/internal/udpio"
 )
 
@@ -182,7 +183,7 @@ func (e *engine) External() []netip.AddrPort { return e.dht.External() }
 // closes. In the first seconds it looks more often, because that is when DHT
 // nodes begin to agree on our address.
 func (e *engine) watch() {
-	last := e.Now()
+	last, ticked := e.Now(), time.Now()
 	local, external := e.localAddrs(), e.dht.External()
 	timer := time.NewTimer(watchEarly)
 	defer timer.Stop()
@@ -198,8 +199,8 @@ func (e *engine) watch() {
 			timer.Reset(watchEvery)
 		}
 		now := e.Now()
-		slept := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
-		last = now
+		slept := now.Round(0).Sub(last.Round(0)) - time.Since(ticked) // which stands still meanwhile
+		last, ticked = now, time.Now()
 		if fresh := e.localAddrs(); slept.Abs() > clockJump || !slices.Equal(fresh, local) {
 			local = fresh
 			e.networkChanged()
@@ -212,8 +213,17 @@ func (e *engine) watch() {
 	}
 }
 
+// returned is told by the DHT that it answers again after a silence: whatever
+// else had been given up is tried again at once, from where we are now.
+func (e *engine) returned() {
+	e.log.Info("the line is back")
+	e.post(func() { e.heard(dht.Health{Answered: 1}) })
+	e.networkChanged()
+}
+
 // networkChanged tells everything that remembers addresses.
 func (e *engine) networkChanged() {
+	e.counters.add("engine.network.changed")
 	e.dht.Changed()
 	e.post(e.courier.NetworkChanged)
 	e.links.transport.AddressesChanged()

@@ -243,6 +243,7 @@ func (e *engine) firstStart() error {
 func (e *engine) startDHT() error {
 	config := dht.Config{
 		Bootstrap: e.bootstrap,
+		Returned:  e.returned,
 		Table:     e.nodeRow(rowTable),
 		ReadOnly:  e.config.Quiet,
 		Logger:    e.log,

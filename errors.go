@@ -44,6 +44,9 @@ var (
 	// by Start when it cannot write there. The node has stopped; nothing that a
 	// call acknowledged is lost. The error also matches the cause, such as
 	// syscall.ENOSPC or ErrDamaged, and on a node that was running net.ErrClosed.
+	// Such a node has closed by itself: friends see it go, and what they send waits
+	// in the DHT. Node.Err tells of it; when Close has returned the directory can be
+	// started again.
 	ErrFailed = errors.New("state directory has failed")
 	// ErrWrongIdentity is returned by Start when Config.Identity is damaged,
 	// or the state directory already belongs to another identity; by
@@ -149,9 +152,17 @@ func because(sentinel, cause error) error {
 // when that was not Close.
 func closedError(op string, cause error) error {
 	if cause == nil || errors.Is(cause, net.ErrClosed) {
-		return &Error{Op: op, Err: fmt.Errorf("node is closed: %w", net.ErrClosed), Hint: "start a new one"}
+		return &Error{Op: op, Err: whyClosed(cause), Hint: "start a new one"}
 	}
-	return &Error{Op: op, Err: failure{cause}, Hint: "make room or mend the disk, then start the node again"}
+	return &Error{Op: op, Err: whyClosed(cause), Hint: "make room or mend the disk, then start the node again"}
+}
+
+// whyClosed is what sessions on a closed node end with; cause as in closedError.
+func whyClosed(cause error) error {
+	if cause == nil || errors.Is(cause, net.ErrClosed) {
+		return fmt.Errorf("node is closed: %w", net.ErrClosed)
+	}
+	return failure{cause}
 }
 
 // failure is why a node has stopped by itself. It matches net.ErrClosed, as on

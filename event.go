@@ -8,8 +8,8 @@ import (
 )
 
 // Event is something that a program may want to react to: one of the types of
-// this file. Every fact in an event can also be asked of the Node, Friend or
-// Message that it names.
+// this file. Every fact in an event can also be asked, of the Friend or Message
+// that it names or of the Node.
 type Event interface{ event() }
 
 // FriendRequest is a stranger's request to become a friend: answer it with
@@ -72,20 +72,25 @@ type MessageReceived struct {
 }
 
 // Connected reports whether the DHT answers; it is sent once a change.
+// Node.Connected can be asked, too.
 type Connected struct{ Connected bool }
 
 // IdentityInUse warns that another running node has this node's identity. The
-// one with the older store stops writing (Yields) until the other is gone.
+// one with the older store stops writing (Yields) until the other is gone, which
+// another IdentityInUse tells (Gone). Meanwhile Warnings has it.
 type IdentityInUse struct {
-	Yields bool
-	Since  time.Time // when the other one wrote what showed it
+	Yields bool      // this node is the one that waits
+	Gone   bool      // the other one is; the warning is over
+	Since  time.Time // when that was noticed
 }
 
 // ClockSkew warns that this machine's clock is more than an hour off from that
-// of two friends. Mail by direct datagrams needs an hour, mail by the DHT a day.
+// of two friends; a Skew of 0 says that it no longer is. Mail by direct datagrams
+// needs an hour, mail by the DHT a day. Meanwhile Warnings has it.
 type ClockSkew struct{ Skew time.Duration } // theirs minus ours
 
-// PeerNewer says that a friend speaks a newer format than this node.
+// PeerNewer warns that a friend speaks a newer format than this node, from then
+// on in this run. Warnings has it.
 type PeerNewer struct {
 	Friend *Friend
 	Format int
@@ -115,14 +120,15 @@ func (Lagged) event()           {}
 
 // Events subscribes to the node's events at the call, and returns them as a
 // sequence that can be ranged over once. It begins with a snapshot: Connected,
-// for each friend a FriendChanged (with a FriendProfile where known and a
+// what Warnings returns, for each friend a FriendChanged (with a FriendProfile where known and a
 // FriendPresence where online and a FriendPath where linked), a FriendRequest for each pending request, then
 // Synced. Messages are not in it: Messages and Outbox have them. After that each event
 // comes once, in the order in which the node committed it. Only FriendPresence
 // and FriendPath coalesce. A reader that falls more than Config.EventQueue events behind gets
 // Lagged and then a new snapshot; the node never waits for it.
 //
-// The sequence ends when ctx does or the node closes. Any number of readers may
+// The sequence ends when ctx does or the node closes, or fails: Err tells which.
+// Any number of readers may
 // run; a sequence that is never ranged over holds its bounded queue until ctx
 // ends.
 func (n *Node) Events(ctx context.Context) iter.Seq[Event] {

@@ -253,6 +253,10 @@ func TestHostileFriend(t *testing.T) {
 			body[0] ^= 1
 			send(envelope(wire.KindState, body))
 		})
+		raises(t, h.alice, "courier.drop.unproven", func() {
+			send(envelope(wire.KindMail, wire.AppendMailBody(nil, state.Prekey.Number, make([]byte, 100))))
+		})
+		mallory.prove(t, h.alice, state.Bond)
 		raises(t, h.alice, "courier.drop.prekey", func() {
 			send(envelope(wire.KindMail, wire.AppendMailBody(nil, 12345, make([]byte, 100))))
 		})

@@ -29,12 +29,17 @@ const (
 	killChildVar = "CARRIER_KILL_CHILD" // set in a child: its name
 	killPause    = 4 * time.Millisecond // between two messages of a child
 	killDrain    = 20 * time.Second     // all must have arrived so long after the last kill
+	killSettle   = 50                   // from so many kills on the second nodes must come to agree,
+	killSettled  = time.Minute          // which needs new requests, so that it takes longer
 )
 
 // TestKill kills either of two nodes, each a process of its own with real files
 // and sockets, at random points while both send and receive, and starts it
 // again. Afterwards nothing that Send acknowledged may be missing, nothing may
-// have been stored twice, repeats must have the same ID, and order must hold.
+// have been stored twice, repeats must have the same ID, and order must hold. A
+// second node in each process asks, answers and removes all the time, as
+// killFriend says: what these acts acknowledged must stand, too, and after many
+// kills the two must agree that they are friends.
 func TestKill(t *testing.T) {
 	if name := os.Getenv(killChildVar); name != "" {
 		if err := killChild(name); err != nil {
@@ -68,10 +73,12 @@ func killStory(t *testing.T, seed uint64, kills int) error {
 			v.kill()
 		}
 	}()
-	for _, v := range people {
-		if err := v.start(); err != nil {
-			return err
-		}
+	if err := bob.start(); err != nil {
+		return err
+	}
+	alice.peer = bob.second
+	if err := alice.start(); err != nil {
+		return err
 	}
 	alice.say("add " + bob.address)
 	for _, v := range people {
@@ -79,14 +86,20 @@ func killStory(t *testing.T, seed uint64, kills int) error {
 			return err
 		}
 	}
+	if err := bob.await(killSecond+"accept ", 15*time.Second); err != nil {
+		return err
+	}
 	met := time.Now()
 	for i := range kills {
 		v := people[random.IntN(2)]
 		both := random.IntN(5) == 0
 		// By what it does, so that a kill falls within an act, or by time.
-		if random.IntN(2) == 0 {
-			v.awaitLines(1+random.IntN(200), time.Second)
-		} else {
+		switch random.IntN(3) {
+		case 0:
+			v.awaitLines("", 1+random.IntN(200), time.Second)
+		case 1:
+			v.awaitLines(killSecond, 1+random.IntN(4), 300*time.Millisecond)
+		case 2:
 			time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond)
 		}
 		for _, w := range people {
@@ -124,6 +137,15 @@ func killStory(t *testing.T, seed uint64, kills int) error {
 		}
 	}
 	for _, v := range people {
+		if kills < killSettle {
+			break
+		}
+		if err := v.await(killSecond+"settled", killSettled-time.Since(begun)); err != nil {
+			return err
+		}
+		t.Logf("%s: friends for good %.1f s after the last", v.name, time.Since(begun).Seconds())
+	}
+	for _, v := range people {
 		v.say("quit")
 		if err := v.wait(15 * time.Second); err != nil {
 			return err
@@ -136,6 +158,11 @@ func killStory(t *testing.T, seed uint64, kills int) error {
 		}
 		t.Logf("%s → %s: %s", way[0].name, way[1].name, sum)
 	}
+	sum, err := judgeFriends(alice.secondLines(), bob.secondLines())
+	if err != nil {
+		return err
+	}
+	t.Logf("alice asks bob: %s", sum)
 	// All was consumed: what comes in one more life had been stored twice.
 	for _, v := range people {
 		v.mute = "yes"
@@ -261,7 +288,8 @@ func TestKillJudge(t *testing.T) {
 type victim struct {
 	name, dir, routers string
 	address            string
-	mute               string // not empty: the next life sends nothing
+	second, peer       string // addresses of its second node, and of the one that this asks; empty: it answers
+	mute               string // not empty: the next life sends nothing, and has no second node
 
 	process *exec.Cmd
 	stdin   io.WriteCloser
@@ -283,10 +311,15 @@ func (v *victim) start() error {
 	if err != nil {
 		return err
 	}
-	tried := 0
+	tried, asked := 0, 0
 	for _, line := range v.lines() {
 		if n, ok := strings.CutPrefix(line, "try "); ok {
 			if tried, err = strconv.Atoi(n); err != nil {
+				return err
+			}
+		}
+		if n, ok := strings.CutPrefix(line, killSecond+"try ask "); ok {
+			if asked, err = strconv.Atoi(n); err != nil {
 				return err
 			}
 		}
@@ -294,7 +327,8 @@ func (v *victim) start() error {
 	v.process = exec.Command(program, "-test.run=^TestKill$", "-test.timeout=120s")
 	v.process.Env = append(os.Environ(),
 		killChildVar+"="+v.name, "CARRIER_KILL_DIR="+v.dir,
-		"CARRIER_KILL_ROUTERS="+v.routers, "CARRIER_KILL_TRIED="+strconv.Itoa(tried), "CARRIER_KILL_MUTE="+v.mute)
+		"CARRIER_KILL_ROUTERS="+v.routers, "CARRIER_KILL_TRIED="+strconv.Itoa(tried), "CARRIER_KILL_MUTE="+v.mute,
+		"CARRIER_KILL_PEER="+v.peer, "CARRIER_KILL_ASKED="+strconv.Itoa(asked))
 	v.process.Stderr = os.Stderr
 	if v.stdin, err = v.process.StdinPipe(); err != nil {
 		return err
@@ -328,6 +362,9 @@ func (v *victim) note(line string) {
 	if a, ok := strings.CutPrefix(line, "address "); ok {
 		v.address = a
 	}
+	if a, ok := strings.CutPrefix(line, killSecond+"address "); ok {
+		v.second = a
+	}
 	v.notes = append(v.notes, line)
 	close(v.arrived)
 	v.arrived = make(chan struct{})
@@ -337,6 +374,16 @@ func (v *victim) lines() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return append([]string(nil), v.notes...)
+}
+
+// secondLines are the notes of its second node, over all lives.
+func (v *victim) secondLines() (lines []string) {
+	for _, line := range v.lines() {
+		if line, ok := strings.CutPrefix(line, killSecond); ok {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 func (v *victim) say(command string) { _, _ = io.WriteString(v.stdin, command+"\n") } // a dead child is noticed by its notes
@@ -369,15 +416,21 @@ func (v *victim) last(n int) []string {
 	return lines[max(len(lines)-n, 0):]
 }
 
-// awaitLines waits until so many more lines have come, or for a while.
-func (v *victim) awaitLines(n int, limit time.Duration) {
+// awaitLines waits until so many more lines that begin so have come, or for a
+// while.
+func (v *victim) awaitLines(begin string, n int, limit time.Duration) {
 	timeout := time.After(limit)
-	want := len(v.lines()) + n
-	for {
+	for read := len(v.lines()); ; {
 		v.mu.Lock()
-		arrived, have := v.arrived, len(v.notes)
+		arrived, fresh := v.arrived, v.notes[read:]
+		read = len(v.notes)
 		v.mu.Unlock()
-		if have >= want {
+		for _, line := range fresh {
+			if strings.HasPrefix(line, begin) {
+				n--
+			}
+		}
+		if n <= 0 {
 			return
 		}
 		select {
@@ -437,6 +490,15 @@ func killChild(name string) error {
 	errs := make(chan error, 8)
 	var last atomic.Pointer[carrier.Message]
 	go func() { errs <- killRead(ctx, node, &last, note) }()
+	drain, drained := make(chan struct{}), make(chan struct{})
+	if os.Getenv("CARRIER_KILL_MUTE") == "" {
+		second, err := newKillFriend(ctx, name, drain, note)
+		if err != nil {
+			return err
+		}
+		defer second.node.Close()
+		go func() { errs <- second.run(ctx) }()
+	}
 	friends := make(chan *carrier.Friend, 1)
 	go func() {
 		for ev := range node.Events(ctx) {
@@ -455,7 +517,6 @@ func killChild(name string) error {
 			}
 		}
 	}()
-	drain, drained := make(chan struct{}), make(chan struct{})
 	go func() {
 		friend := <-friends
 		note("friends")

@@ -90,7 +90,7 @@ func TestSessionEnds(t *testing.T) {
 			"blocked", func(p *pair, _, _ *carrier.Session) { p.alice.must(p.alice.Block(p.bob.ID())) },
 			[]string{"lost", "stranger"},
 			[]string{"lost", "told"},
-			"no longer a friend", 2 * time.Second,
+			"not wanted any more", 2 * time.Second,
 		},
 		{
 			"network lost", func(p *pair, _, _ *carrier.Session) { p.alice.hole(true) },

@@ -32,7 +32,12 @@ type stranger struct {
 // newStranger makes one on a host of its own. It must be closed in the bubble.
 func newStranger(t *testing.T, network *carriertest.Network) *stranger {
 	t.Helper()
-	host := network.Host()
+	return newStrangerOn(t, network, network.Host())
+}
+
+// newStrangerOn makes one on a host.
+func newStrangerOn(t *testing.T, network *carriertest.Network, host carrier.Net) *stranger {
+	t.Helper()
 	var conns [2]net.PacketConn
 	for i := range conns {
 		var err error
@@ -177,6 +182,55 @@ func (s *stranger) send(t *testing.T, to *carrier.Node, b []byte) {
 	t.Helper()
 	if _, err := s.conn.WriteTo(b, net.UDPAddrFromAddrPort(to.LocalAddrs()[0])); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// prove shows a friend that the stranger is at its address, by the echo of its
+// nonce: for 30 seconds mail from there is taken.
+func (s *stranger) prove(t *testing.T, to *carrier.Node, bond uint64) {
+	t.Helper()
+	hello := func(echo uint64) {
+		x := &wire.Hello{
+			Incarnation: s.incarnation, Version: s.rise(), Time: time.Now().UnixMilli(), Start: 7, Bond: bond,
+			Nonce: 42, Echo: echo, Presence: wire.PresenceOnline, Answer: echo != 0, Observed: to.LocalAddrs()[0],
+		}
+		s.send(t, to, s.envelope(t, to.ID(), wire.KindHello, s.sign("hello", to.ID(), x.Incarnation, x.Version, wire.AppendHello(nil, x))))
+	}
+	hello(0)
+	defer func() { _ = s.conn.SetReadDeadline(time.Time{}) }() // fails only after Close
+	if err := s.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	pair, hour := s.pair(t, to.ID()), crypto.Hour(time.Now())
+	b := make([]byte, 2048)
+	for {
+		n, _, err := s.conn.ReadFrom(b)
+		if err != nil {
+			t.Fatalf("no answer to a hello: %v", err)
+		}
+		tag, sealed, err := wire.ParseEnvelope(b[:n])
+		if err != nil || tag != pair.Tag(crypto.In, hour) {
+			continue
+		}
+		plain, err := pair.Key(crypto.In, crypto.HourWeek(hour)).Open(nil, b[:wire.EnvelopeOverhead], sealed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind, body, err := wire.ParsePlain(plain)
+		if err != nil || kind != wire.KindHello {
+			continue
+		}
+		_, record, err := wire.ParseSigned(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := wire.ParseHello(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hello(x.Nonce)
+		time.Sleep(20 * time.Millisecond)
+		return
 	}
 }
 

@@ -27,8 +27,10 @@
 //
 // A full walk takes some 20 to 100 packets, an operation on known holders (the
 // Ask of [Query], the Direct of [Put]) one packet a holder. At most 2 packets a
-// second, 10 at once, go to one IP address: some implementations go silent
-// otherwise. On loopback each port counts by itself. [Config.Budget] can bound the sum.
+// second, 6 at once, go to one IP address: some implementations go silent at 50
+// in 10 s, answers counted. Puts, which somebody waits for, need not stand in line
+// behind questions: one packet a second of theirs, 6 at once, goes ahead of them.
+// On loopback each port counts by itself. [Config.Budget] can bound the sum.
 //
 // Protocols: BEP 5 (DHT), 32 (IPv6), 42 (node IDs by address), 43 (read-only
 // nodes), 44 (items). It stands on github.com/anacrolix/dht, which makes the
@@ -44,6 +46,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -74,6 +77,11 @@ type Config struct {
 	// Bootstrap returns the addresses of nodes to begin with, and may resolve names.
 	// It is called by every attempt to join, with a ctx that ends with the node; nil = none.
 	Bootstrap func(ctx context.Context) ([]netip.AddrPort, error)
+	// Returned, unless nil, is called when nodes answer again after half a minute
+	// in which none did although they were asked: our line was gone. Our address
+	// may be another now, for which see Changed. It is called by a goroutine of
+	// the node, which Close waits for.
+	Returned func()
 	// Table is the routing table that Node.Table returned in an earlier run. A
 	// damaged one is ignored, logged and counted; nil = none.
 	Table []byte
@@ -89,8 +97,9 @@ type Config struct {
 	// others do not ask it. It is called from many goroutines; nil = no bound.
 	Budget func(ctx context.Context) error
 	// QueryRate is how many packets per second are sent to one IP address (on
-	// loopback: to one port) for queries, with bursts of 5 times that. 0 = 2;
-	// negative = no bound, for private networks with few nodes.
+	// loopback: to one port) for queries, with bursts of 3 times that, and as
+	// much more for puts. 0 = 2; negative = no bound, for private networks
+	// with few nodes.
 	QueryRate float64
 	// ServeRate is how many bytes per second are answered to one IP address (the
 	// /64 of an IPv6 one; on loopback one port), with bursts of 4 times that.
@@ -107,7 +116,7 @@ type Config struct {
 	MaxInfohashes int
 	MaxPeers      int
 	// MaxTargets bounds the items and infohashes whose holders are remembered, for
-	// asking and writing them directly, at about 2 KB each. 0 = 4,096.
+	// asking and writing them directly, at about 1.5 KB each. 0 = 4,096.
 	MaxTargets int
 }
 
@@ -143,7 +152,8 @@ type Node struct {
 	items    *itemStore
 	peers    *peerStore
 	holders  *holders
-	pace     *limiter // packets of queries to one address
+	pace     *limiter // packets of queries to one address,
+	ahead    *limiter // and those of puts that need not wait for it
 	served   *limiter // bytes of answers to one source
 	counters counters
 
@@ -154,6 +164,9 @@ type Node struct {
 	keepOnce  sync.Once
 	joins     chan chan error
 	changed   chan struct{}
+	silent    chan struct{}                    // a family may have fallen silent,
+	again     chan struct{}                    // or be answered again
+	known     atomic.Pointer[[]netip.AddrPort] // what Config.Bootstrap gave last
 
 	wait   sync.WaitGroup // every goroutine and call; only begin and spawn add to it from outside of it
 	mu     sync.Mutex     // guards closed, and Add of wait against Wait
@@ -170,12 +183,15 @@ func New(cfg Config) (*Node, error) {
 		log:     cfg.Logger,
 		items:   newItemStore(cfg.MaxItems, cfg.MaxItemBytes),
 		peers:   newPeerStore(cfg.MaxInfohashes, cfg.MaxPeers),
-		holders: newHolders(cfg.MaxTargets),
-		pace:    newLimiter(cfg.QueryRate, 5*cfg.QueryRate),
+		holders: newHolders(cfg.MaxTargets, putMost*len(cfg.Conns)),
+		pace:    newLimiter(cfg.QueryRate, 3*cfg.QueryRate),
+		ahead:   newLimiter(cfg.QueryRate/2, 3*cfg.QueryRate),
 		served:  newLimiter(cfg.ServeRate, 4*cfg.ServeRate),
 		ready:   make(chan struct{}),
 		joins:   make(chan chan error),
 		changed: make(chan struct{}, 1),
+		silent:  make(chan struct{}, 1),
+		again:   make(chan struct{}, 1),
 		gone:    make(chan struct{}),
 	}
 	n.counters.values = make(map[string]uint64)

@@ -154,6 +154,7 @@ func (f *family) closest(target nodeID, n int) []contact {
 func (f *family) heard(c contact, rtt time.Duration, ours netip.AddrPort) {
 	now := time.Now()
 	f.mu.Lock()
+	back := f.lost(now) && !f.answered.IsZero()
 	f.answered, f.silent = now, 0
 	f.dead.remove(c.addr)
 	f.table.answered(c, now)
@@ -166,6 +167,14 @@ func (f *family) heard(c contact, rtt time.Duration, ours netip.AddrPort) {
 	f.vote(c.addr, ours)
 	f.mu.Unlock()
 	f.node.setReady()
+	if back {
+		f.node.back(f)
+	}
+}
+
+// lost says whether nobody answers any more. Under mu.
+func (f *family) lost(now time.Time) bool {
+	return f.silent >= silentQueries && now.Sub(f.answered) > silentAfter
 }
 
 // missed notes that a query of ours was not answered.
@@ -174,6 +183,12 @@ func (f *family) missed(addr netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.silent++
+	if f.silent%silentQueries == 0 && f.lost(now) {
+		select {
+		case f.node.silent <- struct{}{}:
+		default: // one is pending
+		}
+	}
 	if at, ok := f.dead.get(addr); ok && now.Sub(at) < deadFor || now.Sub(f.answered) >= aliveFor {
 		return // counts once a minute, and never in an outage of ours
 	}

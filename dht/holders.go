@@ -13,18 +13,20 @@ const tokenLife = 4 * time.Minute
 // holder is a node near a target: it holds the item, or is where one would be put.
 type holder struct {
 	contact
-	token   string
-	tokenAt time.Time
-	has     bool // its last answer had the item
+	token string
+	taken time.Duration // when the token was, since the holders began
+	has   bool          // its last answer had the item
 }
-
-func (h holder) live() bool { return h.token != "" && time.Since(h.tokenAt) < tokenLife }
 
 // holders remembers, for the targets used last, which nodes are near them, so
 // that they can be asked or written in one round trip.
 type holders struct {
+	begun time.Time
+	most  int // nodes remembered for one target
+
 	mu      sync.Mutex
 	targets *lru[nodeID, *holding]
+	swept   time.Duration // when tokens were looked at last
 }
 
 type holding struct {
@@ -32,8 +34,8 @@ type holding struct {
 	turn  int      // rotates the asks
 }
 
-func newHolders(limit int) *holders {
-	return &holders{targets: newLRU[nodeID, *holding](limit)}
+func newHolders(limit, most int) *holders {
+	return &holders{begun: time.Now(), most: most, targets: newLRU[nodeID, *holding](limit)}
 }
 
 // set replaces the nodes of target by those of a walk.
@@ -43,14 +45,23 @@ func (h *holders) set(target nodeID, nodes []holder) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	fresh := &holding{nodes: slices.Clone(nodes[:min(len(nodes), 2*holderMost)])}
+	fresh := &holding{nodes: slices.Clone(nodes[:min(len(nodes), h.most)])}
 	for i := range fresh.nodes {
-		fresh.nodes[i].tokenAt = time.Now()
+		fresh.nodes[i].taken = time.Since(h.begun)
 	}
 	if old, ok := h.targets.get(target); ok {
 		fresh.turn = old.turn
 	}
 	h.targets.put(target, fresh)
+	if now := time.Since(h.begun); now-h.swept >= tokenLife { // most targets are only read
+		h.swept = now
+		h.dropTokens(func(node holder) bool { return !h.live(node) })
+	}
+}
+
+// live reports whether the token of a holder may still be used.
+func (h *holders) live(node holder) bool {
+	return node.token != "" && time.Since(h.begun)-node.taken < tokenLife
 }
 
 // of returns the nodes of target, nearest first.
@@ -61,6 +72,11 @@ func (h *holders) of(target nodeID) []holder {
 		return slices.Clone(held.nodes)
 	}
 	return nil
+}
+
+// writable returns those nodes of target whose tokens live, nearest first.
+func (h *holders) writable(target nodeID) []holder {
+	return slices.DeleteFunc(h.of(target), func(node holder) bool { return !h.live(node) })
 }
 
 // turn returns the n nodes of target whose turn it is to be asked: those that
@@ -109,7 +125,7 @@ func (h *holders) renew(target nodeID, addr netip.AddrPort, token string, has bo
 	for i := range held.nodes {
 		if node := &held.nodes[i]; node.addr == addr {
 			if token != "" {
-				node.token, node.tokenAt = token, time.Now()
+				node.token, node.taken = token, time.Since(h.begun)
 			}
 			node.has = has
 		}
@@ -134,9 +150,16 @@ func (h *holders) drop(target nodeID, addr netip.AddrPort) {
 func (h *holders) forgetTokens() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.dropTokens(func(holder) bool { return true })
+}
+
+// dropTokens drops the tokens of those holders. The caller holds mu.
+func (h *holders) dropTokens(of func(holder) bool) {
 	h.targets.each(func(_ nodeID, held *holding) bool {
 		for i := range held.nodes {
-			held.nodes[i].token = ""
+			if of(held.nodes[i]) {
+				held.nodes[i].token = ""
+			}
 		}
 		return true
 	})

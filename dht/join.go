@@ -22,8 +22,10 @@ const (
 	pingAfter     = 12 * time.Minute // since its last answer a node is pinged
 	pingsAtATime  = 8
 	joinWidth     = 16 // nodes asked at a time
-	silentAfter   = time.Minute
+	silentAfter   = 30 * time.Second
 	silentQueries = 8               // unanswered since, before the table is not trusted any more
+	knockEvery    = 4 * time.Second // while nobody answers, a few nodes are asked for a sign of life
+	knockAt       = 3
 	reuniteEvery  = 2 * time.Minute // in a small network, the bootstrap nodes that the table lacks are asked
 	smallTable    = 64
 )
@@ -77,6 +79,7 @@ func (n *Node) keep() {
 	nextRefresh := time.Now().Add(refresh)
 	nextTend := time.Now().Add(tendEvery)
 	nextRetry := time.Now().Add(retryFirst)
+	nextKnock := time.Now().Add(jitter(knockEvery))
 	nextReunite := time.Now().Add(jitter(reuniteEvery))
 	for {
 		now := time.Now()
@@ -84,6 +87,9 @@ func (n *Node) keep() {
 		if n.lonely() {
 			if nextRetry.Before(next) {
 				next = nextRetry
+			}
+			if nextKnock.Before(next) {
+				next = nextKnock
 			}
 		} else if nextRefresh.Before(next) {
 			next = nextRefresh
@@ -99,6 +105,10 @@ func (n *Node) keep() {
 		case <-n.changed:
 			n.renew()
 			refresh, nextRefresh = refreshFirst, time.Now()
+			retry, nextRetry = retryFirst, time.Now()
+		case <-n.silent: // looked at above
+		case <-n.again:
+			refresh, nextRefresh = refreshFirst, time.Now()
 		case now = <-timer.C:
 			if !now.Before(nextTend) {
 				n.tend()
@@ -111,6 +121,10 @@ func (n *Node) keep() {
 				}
 				retry = min(2*retry, retryMost)
 				nextRetry = time.Now().Add(jitter(retry))
+				nextKnock = time.Now().Add(jitter(knockEvery))
+			case n.lonely() && !now.Before(nextKnock):
+				n.knock()
+				nextKnock = time.Now().Add(jitter(knockEvery))
 			case !n.lonely() && !now.Before(nextReunite): // looked at when something else is due
 				if n.reunite() {
 					refresh, nextRefresh = refreshFirst, time.Now()
@@ -135,7 +149,7 @@ func jitter(d time.Duration) time.Duration {
 func (n *Node) lonely() bool {
 	for _, f := range n.families {
 		f.mu.Lock()
-		lost := f.silent >= silentQueries && time.Since(f.answered) > silentAfter
+		lost := f.lost(time.Now())
 		alone := f.table.len() == 0
 		f.mu.Unlock()
 		if !alone && !lost {
@@ -196,6 +210,7 @@ func (n *Node) attempt(ctx context.Context) error {
 			for i, addr := range boot {
 				unmapped[i] = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 			}
+			n.known.Store(&unmapped)
 			ask(unmapped)
 		}
 	}
@@ -208,6 +223,63 @@ func (n *Node) attempt(ctx context.Context) error {
 		return nil
 	}
 	return joinError(asked, bootErr)
+}
+
+// knock asks a few of those whom we may know for a sign of life: an outage may
+// last for hours, and its end is to be seen within seconds. One of them is of
+// those that stay where they are, if any is known.
+func (n *Node) knock() {
+	var near, firm []netip.AddrPort
+	if boot := n.known.Load(); boot != nil {
+		firm = append(firm, *boot...)
+	}
+	for _, f := range n.families {
+		f.mu.Lock()
+		for _, c := range f.table.all() {
+			near = append(near, c.addr)
+		}
+		f.mu.Unlock()
+		for _, c := range f.remembered {
+			near = append(near, c.addr)
+		}
+	}
+	rand.Shuffle(len(near), func(i, j int) { near[i], near[j] = near[j], near[i] })
+	rand.Shuffle(len(firm), func(i, j int) { firm[i], firm[j] = firm[j], firm[i] })
+	all := append(firm[:min(len(firm), 1)], near...)
+	for _, addr := range all[:min(len(all), knockAt)] {
+		if f := n.familyOf(addr); f != nil && f.usable(contact{addr: addr}, netip.AddrPort{}) {
+			n.spawn(func() { _, _ = f.query(n.ctx, addr, "ping", krpc.MsgArgs{}, 1, nil) })
+		}
+	}
+}
+
+// back tells that a family is answered again after a silence, unless another was
+// all the time.
+func (n *Node) back(f *family) {
+	for _, other := range n.families {
+		if other == f {
+			continue
+		}
+		other.mu.Lock()
+		heard := time.Since(other.answered) <= silentAfter
+		other.mu.Unlock()
+		if heard {
+			return
+		}
+	}
+	n.count("returned")
+	for _, f := range n.families {
+		f.mu.Lock()
+		f.dead.clear() // to whoever was asked in vain
+		f.mu.Unlock()
+	}
+	select {
+	case n.again <- struct{}{}:
+	default: // one is pending
+	}
+	if n.cfg.Returned != nil {
+		n.spawn(n.cfg.Returned)
+	}
 }
 
 // reunite asks the bootstrap nodes that a small table lacks, and says whether one

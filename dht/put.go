@@ -159,8 +159,7 @@ func (w *writing) err(ctx context.Context) error {
 
 // direct writes to the nodes known for the target whose tokens live.
 func (w *writing) direct(ctx context.Context) {
-	known := w.node.holders.of(w.target)
-	known = slices.DeleteFunc(known, func(h holder) bool { return !h.live() })
+	known := w.node.holders.writable(w.target)
 	w.result.Asked += min(len(known), putMost)
 	w.result.Answered += w.store(ctx, known)
 }
@@ -168,7 +167,7 @@ func (w *writing) direct(ctx context.Context) {
 // walk looks up the nodes closest to the target, and writes to those. It says
 // whether every node that there is was reached and took the item.
 func (w *writing) walk(ctx context.Context, width int) bool {
-	l := lookup{target: w.target, method: "get", width: width, args: krpc.MsgArgs{Target: krpc.ID(w.target)}}
+	l := lookup{target: w.target, method: "get", writes: true, width: width, args: krpc.MsgArgs{Target: krpc.ID(w.target)}}
 	w.all = false
 	var held []netip.AddrPort
 	f, err := w.node.consult(ctx, l, 0, &w.result.Health, func(r *reply) bool {
@@ -239,7 +238,7 @@ func (w *writing) store(ctx context.Context, nodes []holder) (answered int) {
 		w.node.wait.Add(1)
 		pending.Go(func() {
 			defer w.node.wait.Done()
-			r, err := f.query(ctx, h.addr, "put", w.args(h.token), queryTries, nil)
+			r, err := f.queryAhead(ctx, h.addr, "put", w.args(h.token), queryTries, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {

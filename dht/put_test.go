@@ -378,7 +378,28 @@ func TestPutEmptySalt(t *testing.T) {
 	}
 }
 
-// TestPace: to one address go 10 packets at once and 2 a second after.
+// TestPutPassesTheDeadBy: that a node of a small network is dead is no reason to
+// walk twice: another walk would not ask it either.
+func TestPutPassesTheDeadBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &starter{t: t, mem: newMemNet(time.Millisecond)}
+		s.network(5)
+		defer s.closeAll()
+		time.Sleep(10 * time.Second)
+		if err := s.nodes[4].Close(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 { // the second time it is known
+			put := Put{Key: testKey(byte(i)), Value: []byte("value"), Seq: 1}
+			res, err := s.nodes[0].Put(t.Context(), put)
+			if want := 4 - i; err != nil || res.Stored != 3 || res.Asked != want || !res.All {
+				t.Errorf("put %d: %+v, %v; want 3 copies, all there can be, %d nodes asked", i, res, err, want)
+			}
+		}
+	})
+}
+
+// TestPace: to one address go 6 packets at once and 2 a second after.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &starter{t: t, mem: newMemNet(time.Millisecond)}
@@ -395,11 +416,81 @@ func TestPace(t *testing.T) {
 		running.Wait()
 		took := time.Since(start)
 		sent := f.asked("get") + f.asked("ping")
-		if limit := 10 + int(2*took.Seconds()) + 1; sent > limit || sent < 15 {
-			t.Errorf("%d packets in %v, want 15 to %d", sent, took, limit)
+		if limit := 6 + int(2*took.Seconds()) + 1; sent > limit || sent < 11 {
+			t.Errorf("%d packets in %v, want 11 to %d", sent, took, limit)
 		}
 		if n.Stats()["query_paced"] == 0 {
 			t.Errorf("what was not sent did not count: %v", n.Stats())
+		}
+	})
+}
+
+// TestPutsGoAhead: a put does not stand behind the questions that are in line to
+// the same address, and with both at once no address gets more packets in any
+// 10 s than others of its kind bear: libtorrent goes silent at 50, what it is
+// answered among them.
+func TestPutsGoAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &starter{t: t, mem: newMemNet(10 * time.Millisecond)}
+		s.node(Config{})
+		n := s.node(Config{QueryRate: 2})
+		defer s.closeAll()
+		if err := n.Join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var sent []time.Time
+		s.mem.setTap(func(from, to netip.AddrPort, b []byte) bool {
+			if from == n.LocalAddrs()[0] && bytes.Contains(b, []byte("1:y1:q")) {
+				mu.Lock()
+				sent = append(sent, time.Now())
+				mu.Unlock()
+			}
+			return true
+		})
+		var running sync.WaitGroup
+		crowd := func(ctx context.Context, f func(i, round int)) {
+			for i := range 16 {
+				running.Go(func() {
+					for round := 1; ctx.Err() == nil; round++ {
+						f(i, round)
+						time.Sleep(200 * time.Millisecond) // one that is refused takes no time
+					}
+				})
+			}
+		}
+		ask := func(i, _ int) { _, _ = n.Get(t.Context(), Query{Key: [32]byte{byte(i)}}, func(Item) {}) }
+		asking, stop := context.WithCancel(t.Context())
+		crowd(asking, ask)
+		time.Sleep(10 * time.Second)
+		for range 3 {
+			begun := time.Now()
+			res, err := n.Put(t.Context(), Put{Key: testKey(1), Value: []byte("v"), Seq: begun.UnixMilli()})
+			if took := time.Since(begun); err != nil || took > 500*time.Millisecond {
+				t.Errorf("beside many questions Put took %v, want 500 ms at most: %+v, %v", took, res, err)
+			}
+			time.Sleep(4 * time.Second)
+		}
+		stop()
+		running.Wait()
+		time.Sleep(time.Minute) // so that all there is may go at once
+		both, stop := context.WithTimeout(t.Context(), 25*time.Second)
+		defer stop()
+		crowd(both, ask)
+		crowd(both, func(i, round int) {
+			_, _ = n.Put(t.Context(), Put{Key: testKey(byte(2 + i)), Value: []byte("v"), Seq: int64(round)})
+		})
+		running.Wait()
+		most, first := 0, 0
+		for i, at := range sent {
+			for at.Sub(sent[first]) >= 10*time.Second {
+				first++
+			}
+			most = max(most, i-first+1)
+		}
+		t.Logf("%d packets, at most %d in 10 s", len(sent), most)
+		if most > 35 || len(sent) < 100 {
+			t.Errorf("%d packets, at most %d of them in 10 s; want 100 or more, and at most 35", len(sent), most)
 		}
 	})
 }

@@ -35,6 +35,23 @@ type reply struct {
 // The answer to any of them counts. slow, if set, is called when the first try
 // is overdue. An error means no answer; a refusal is an answer.
 func (f *family) query(ctx context.Context, to netip.AddrPort, method string, args krpc.MsgArgs, tries int, slow func()) (*reply, error) {
+	return f.ask(ctx, to, question{method, args, false}, tries, slow)
+}
+
+// queryAhead is query for what is part of a put.
+func (f *family) queryAhead(ctx context.Context, to netip.AddrPort, method string, args krpc.MsgArgs, tries int, slow func()) (*reply, error) {
+	return f.ask(ctx, to, question{method, args, true}, tries, slow)
+}
+
+// question is what a query asks.
+type question struct {
+	method string
+	args   krpc.MsgArgs
+	writes bool // it is part of a put
+}
+
+// ask is query for a question of any kind.
+func (f *family) ask(ctx context.Context, to netip.AddrPort, q question, tries int, slow func()) (*reply, error) {
 	type outcome struct {
 		result mainline.QueryResult
 		rtt    time.Duration
@@ -44,7 +61,7 @@ func (f *family) query(ctx context.Context, to netip.AddrPort, method string, ar
 	defer cancel()
 	waiting := 0
 	for try := range tries {
-		if err := f.pay(ctx, to); err != nil {
+		if err := f.pay(ctx, to, q.writes); err != nil {
 			if waiting == 0 {
 				return nil, err
 			}
@@ -52,8 +69,8 @@ func (f *family) query(ctx context.Context, to netip.AddrPort, method string, ar
 			waiting++
 			f.node.wait.Go(func() {
 				start := time.Now()
-				result := f.server.Query(ctx, mainline.NewAddr(net.UDPAddrFromAddrPort(to)), method, mainline.QueryInput{
-					MsgArgs:      args,
+				result := f.server.Query(ctx, mainline.NewAddr(net.UDPAddrFromAddrPort(to)), q.method, mainline.QueryInput{
+					MsgArgs:      q.args,
 					RateLimiting: mainline.QueryRateLimiting{NotAny: true},
 					NumTries:     1,
 				})
@@ -92,8 +109,8 @@ func (f *family) query(ctx context.Context, to netip.AddrPort, method string, ar
 
 // pay waits until one packet may be sent to an address: the budget of that
 // address first, then the caller's.
-func (f *family) pay(ctx context.Context, to netip.AddrPort) error {
-	pause, ok := f.node.pace.reserve(hostKey(to), maxPace)
+func (f *family) pay(ctx context.Context, to netip.AddrPort, writes bool) error {
+	pause, ok := f.node.turn(hostKey(to), writes)
 	if !ok {
 		f.node.count("query_paced")
 		return errPaced
@@ -114,6 +131,24 @@ func (f *family) pay(ctx context.Context, to netip.AddrPort) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// turn returns how long a packet to one address must wait, or false if that is
+// too long. What belongs to a put, which somebody waits for, does not stand behind
+// all the questions that are in line: some of it goes ahead of them, and they wait
+// the longer.
+func (n *Node) turn(to netip.AddrPort, writes bool) (time.Duration, bool) {
+	if !writes {
+		return n.pace.reserve(to, maxPace)
+	}
+	if _, ok := n.pace.reserve(to, 0); ok {
+		return 0, true
+	}
+	pause, ok := n.ahead.reserve(to, maxPace)
+	if ok {
+		n.pace.charge(to, 1)
+	}
+	return pause, ok
 }
 
 // received takes in an answer that the library matched to a query of ours.

@@ -5,24 +5,26 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/anacrolix/dht/v2/krpc"
 )
 
 const (
-	walkK      = 8  // a walk ends when the 8 closest nodes that live have answered
-	walkAlpha  = 5  // queries under way, overdue ones aside
-	walkMost   = 96 // queries in one walk
-	walkSeeds  = 16 // nodes of the routing table that a walk begins with
-	maxNamed   = 16 // nodes taken from one answer; honest ones hold 8
-	maxListed  = 256
-	holderMost = 16 // nodes remembered for a target
+	walkK       = 8  // a walk ends when the 8 closest nodes that live have answered
+	walkAlpha   = 5  // queries under way, overdue ones aside
+	walkMost    = 96 // queries in one walk
+	walkSeeds   = 16 // nodes of the routing table that a walk begins with
+	maxNamed    = 16 // nodes taken from one answer; honest ones hold 8
+	maxListed   = 256
+	closestMost = 16 // nodes that a lookup ends with, in one family
 )
 
 // lookup is a question to the nodes closest to a target.
 type lookup struct {
 	target nodeID
 	method string // find_node, get or get_peers
+	writes bool   // it is the first part of a put
 	args   krpc.MsgArgs
 	only   []holder // ask just these, in one round trip; nil = walk
 	width  int      // how many of the closest must answer; 0 = walkK
@@ -106,6 +108,18 @@ type event struct {
 	overdue   bool
 }
 
+// most is how many nodes may be asked: few while nobody answers at all, for then
+// it is our line that is gone. The first answer makes it a whole walk again.
+func (w *walker) most() int {
+	f := w.family
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.lost(time.Now()) {
+		return knockAt
+	}
+	return walkMost
+}
+
 func (w *walker) run(ctx context.Context) found {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -113,7 +127,7 @@ func (w *walker) run(ctx context.Context) found {
 	events := make(chan event, 2*walkMost) // room for all: no sender ever blocks
 	active, running := 0, 0
 	for {
-		for active < walkAlpha && w.result.asked < walkMost {
+		for active < walkAlpha && w.result.asked < w.most() {
 			c := w.next()
 			if c == nil {
 				break
@@ -185,7 +199,6 @@ func (w *walker) add(c contact) {
 		return
 	}
 	if w.only == nil && !w.desperate && w.family.isDead(c.addr) {
-		w.result.missed = true
 		return
 	}
 	added := &candidate{contact: c}
@@ -233,7 +246,11 @@ func (w *walker) ask(ctx context.Context, c *candidate, events chan<- event) {
 	args := w.args
 	args.Want = w.family.want()
 	w.family.node.wait.Go(func() {
-		r, err := w.family.query(ctx, c.addr, w.method, args, queryTries, func() {
+		query := w.family.query
+		if w.writes {
+			query = w.family.queryAhead
+		}
+		r, err := query(ctx, c.addr, w.method, args, queryTries, func() {
 			events <- event{candidate: c, overdue: true}
 		})
 		if err != nil {
@@ -248,7 +265,9 @@ func (w *walker) take(ctx context.Context, e event) bool {
 	c := e.candidate
 	if e.reply == nil {
 		c.state = failed
-		w.result.missed = true
+		if !w.family.isDead(c.addr) { // else another walk would pass it by
+			w.result.missed = true
+		}
 		return true
 	}
 	w.result.answered++
@@ -280,7 +299,7 @@ func (w *walker) take(ctx context.Context, e event) bool {
 // finish returns the result, with the nodes that may be written to.
 func (w *walker) finish() found {
 	for _, c := range w.list {
-		if c.state == replied && c.token != "" && len(w.result.closest) < holderMost {
+		if c.state == replied && c.token != "" && len(w.result.closest) < closestMost {
 			w.result.closest = append(w.result.closest, holder{contact: c.contact, token: c.token})
 		}
 	}

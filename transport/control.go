@@ -74,6 +74,9 @@ func (c *control) pump() {
 	c.out = c.out[n:]
 }
 
+// flushed reports whether all that was queued has arrived.
+func (c *control) flushed() bool { return len(c.out) == 0 && c.lane.Flushed() }
+
 // take reads messages that have come whole: all of them, or as many as one round
 // takes, and then more is true.
 func (c *control) take() (messages []message, more bool, err error) {

@@ -58,6 +58,9 @@ const (
 	confirmFor = 20 * time.Second
 	// linger is how long a closed link answers what still comes with CLOSE.
 	linger = 400 * time.Millisecond
+	// drainFor is how long a link that is finished waits for the control messages
+	// before its CLOSE to arrive.
+	drainFor = time.Second
 )
 
 // Link is the secure connection to one friend. It outlives the attempt that
@@ -104,6 +107,7 @@ type Link struct {
 	moved      chan struct{} // closed, and made anew, when the current path changes
 	closing    bool          // CLOSE goes out; err is set
 	closeAt    time.Duration // when a closing link is forgotten
+	last       *lastWords    // of a link that is finished, until CLOSE goes out
 	err        error
 	drops      map[string]uint64
 	sends      []send // of the present round
@@ -288,6 +292,56 @@ func (l *Link) end(err error, code uint64, reason string) {
 	l.over(err, true)
 }
 
+// lastWords are the CLOSE of a link that is finished.
+type lastWords struct {
+	code   uint64
+	reason string
+	by     time.Duration // when it goes out at the latest
+	said   chan struct{} // closed when it does
+}
+
+// finish closes the link, but first lets the control messages arrive that wait,
+// for as long as drainFor, unless the peer is not heard. To the program it is
+// closed at once.
+func (l *Link) finish(code uint64, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	now := l.now()
+	l.over(ErrClosed, true)
+	l.closeAt = noTime // until CLOSE goes out
+	l.last = &lastWords{code: code, reason: reason, by: now, said: make(chan struct{})}
+	if l.confirm.done && !l.live.suspect() {
+		l.last.by += drainFor
+	}
+	l.sayLast(now)
+}
+
+// sayLast sends the CLOSE of a finished link, if nothing is to go before it. Under mu.
+func (l *Link) sayLast(now time.Duration) {
+	w := l.last
+	if w == nil || now < w.by && l.machine.Err() == nil && !l.control.flushed() {
+		return
+	}
+	l.machine.Close(w.code, w.reason)
+	l.last = nil
+	l.closeAt = now + linger
+	close(w.said)
+}
+
+// finishing returns a channel that is closed when a finished link has let arrive
+// what it could; nil for others.
+func (l *Link) finishing() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		return nil
+	}
+	return l.last.said
+}
+
 // over ends the link: nothing more is taken from the peer or the program. Under
 // mu. With tell, CLOSE goes out and is repeated to what still comes.
 func (l *Link) over(err error, tell bool) {
@@ -360,6 +414,9 @@ func (l *Link) receive(b []byte, c conduit, from netip.AddrPort, index uint32) {
 		return
 	}
 	found, err := l.machine.Receive(now, pn, plain)
+	if l.last != nil {
+		l.rouse() // it may have been the acknowledgement, or the peer's CLOSE
+	}
 	if err != nil {
 		l.over(linkError(err), true)
 		l.wakeIfDue() // CLOSE is repeated
@@ -556,11 +613,16 @@ func (l *Link) poke() {
 	}
 }
 
-// hurry ends the time in which a closed link answers what still comes.
+// hurry ends the time in which a closed link lets arrive what waits, and answers
+// what still comes.
 func (l *Link) hurry() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closing {
+		if l.last != nil {
+			l.last.by = 0
+			l.sayLast(l.now())
+		}
 		l.closeAt = 0
 		l.rouse()
 	}

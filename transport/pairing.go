@@ -89,9 +89,10 @@ type pairing struct {
 	certificate func() tls.Certificate
 	random      *rand.Rand
 
-	own, seen uint64 // highest generations
-	unsaved   bool   // seen has risen
-	heard     bool   // an offer of the peer was taken in this run
+	own, seen uint64             // highest generations
+	unsaved   bool               // seen has risen
+	heard     bool               // an offer of the peer was taken in this run,
+	heardOf   crypto.Incarnation // the newest of those
 
 	wanted        bool // a link
 	restartWanted bool
@@ -107,6 +108,7 @@ type pairing struct {
 	remote   []*remoteOffer // newest first, all of one run
 	standing *localOffer    // what the peer is shown; nil: nothing
 	pairs    []*pair        // of offers that are held
+	dropAt   time.Time      // when they are forgotten, if nothing comes; zero: they are of use
 
 	link      *pairedLink
 	last      attemptID // of the last link; zeros: there was none
@@ -243,11 +245,11 @@ func (p *pairing) received(now time.Time, inc crypto.Incarnation, b []byte) erro
 		return fmt.Errorf("offer of %v: %w", p.peer, err)
 	}
 	old := o.Generation < p.seen || o.Generation == p.seen && p.heard
-	if old || len(p.remote) > 0 && inc.Compare(p.remote[0].Incarnation) < 0 {
+	if old || p.heard && inc.Compare(p.heardOf) < 0 {
 		return errOldOffer
 	}
 	p.unsaved = p.unsaved || o.Generation > p.seen
-	p.seen, p.heard = o.Generation, true
+	p.seen, p.heard, p.heardOf = o.Generation, true, inc
 	if len(p.remote) > 0 && p.remote[0].Offer.Start != o.Start {
 		p.remote = nil // whoever wrote them has gone
 	}
@@ -403,9 +405,25 @@ func (p *pairing) sync(now time.Time) {
 	if p.standing != nil && !p.active() {
 		p.standing, p.out.Publish, p.out.Withdraw = nil, nil, true
 	}
+	p.dropStale(now)
 	if p.unsaved && p.reached(now, p.savePace.at(now)) {
 		p.savePace.spend(now)
 		p.unsaved, p.out.Save = false, true
+	}
+}
+
+// dropStale forgets the offers of a friend with whom nothing has been under way
+// for as long as an answer may take. One that comes later is answered anew.
+func (p *pairing) dropStale(now time.Time) {
+	if p.active() || p.link != nil || len(p.local)+len(p.remote) == 0 {
+		p.dropAt = time.Time{}
+		return
+	}
+	if p.dropAt.IsZero() {
+		p.dropAt = now.Add(answerFor)
+	}
+	if p.reached(now, p.dropAt) {
+		p.local, p.remote, p.pairs, p.dropAt = nil, nil, nil, time.Time{}
 	}
 }
 

@@ -62,7 +62,8 @@ func (t *Transport) Disconnect(id crypto.ID, reason string) {
 	})
 }
 
-// Forget ends all dealings with a peer.
+// Forget ends all dealings with a peer. Control messages that were sent before
+// still arrive, if they can within a second; Drain waits for that.
 func (t *Transport) Forget(id crypto.ID, reason string) {
 	t.mu.Lock()
 	p := t.peers[id]
@@ -73,10 +74,30 @@ func (t *Transport) Forget(id crypto.ID, reason string) {
 	delete(t.peers, id)
 	p.close()
 	for l := range p.links {
-		l.Close(CodeUnwanted, reason)
+		l.finish(CodeUnwanted, reason)
 	}
 	p.do(p.show)
 	t.mu.Unlock()
+}
+
+// Drain waits until what was sent to peers that are forgotten has arrived, as far
+// as Forget lets it, or ctx ends.
+func (t *Transport) Drain(ctx context.Context) error {
+	t.mu.Lock()
+	links := slices.Collect(maps.Keys(t.live))
+	t.mu.Unlock()
+	for _, l := range links {
+		said := l.finishing()
+		if said == nil {
+			continue
+		}
+		select {
+		case <-said:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Offer takes an offer of the peer, from a record that was verified to be the
@@ -199,6 +220,7 @@ func (p *peer) settle() (things []func()) {
 	}
 	if out.Withdraw {
 		p.expect("")
+		p.durable = nil
 		things = append(things, p.show)
 	}
 	for _, id := range out.End {
@@ -217,13 +239,14 @@ func (p *peer) settle() (things []func()) {
 	return things
 }
 
-// isDurable shows an offer whose generation is durable now; nil is none.
+// isDurable shows an offer whose generation is durable now, if it still stands;
+// nil is none.
 func (p *peer) isDurable(o *localOffer) {
-	if o == nil {
-		return
-	}
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
+	if o == nil || o != p.pairing.standing {
+		return
+	}
 	p.durable = o
 	p.do(p.show)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gocarrier/carrier/internal/reliable"
@@ -94,13 +95,13 @@ func (t *Transport) conduit(c conduit) conduit {
 // NATs open.
 func (p *peer) restart(ctx context.Context, spec attemptSpec, est *established) error {
 	p.t.mu.Lock()
-	l := p.link
+	l, relays := p.link, p.relays(spec)
 	p.t.mu.Unlock()
 	if l == nil {
 		return errors.New("the link to be restarted has ended")
 	}
 	if spec.Remote.Offer != nil {
-		l.setRelays(relaysOf(spec.Remote.Offer))
+		l.setRelays(relays)
 	}
 	l.propose(est.conduit, est.remote)
 	for {
@@ -123,12 +124,22 @@ func (p *peer) restart(ctx context.Context, spec attemptSpec, est *established) 
 	}
 }
 
-// relaysOf are the relayed addresses that an offer names.
-func relaysOf(o *wire.Offer) (addrs []netip.AddrPort) {
-	for _, c := range o.Candidates {
-		if c.Type == wire.CandidateRelayed {
-			addrs = append(addrs, c.Addr)
+// relays are the relayed addresses that the peer's offers name: the attempt's, and
+// those that are kept, as where offers cross an attempt may rest on one that was
+// written before its writer had a relay. Under Transport.mu.
+func (p *peer) relays(spec attemptSpec) (addrs []netip.AddrPort) {
+	add := func(o *wire.Offer) {
+		for _, c := range o.Candidates {
+			if at := wire.Plain(c.Addr); c.Type == wire.CandidateRelayed && !slices.Contains(addrs, at) {
+				addrs = append(addrs, at)
+			}
 		}
+	}
+	if spec.Remote.Offer != nil {
+		add(spec.Remote.Offer)
+	}
+	for _, r := range p.pairing.remote {
+		add(r.Offer)
 	}
 	return addrs
 }
@@ -140,12 +151,12 @@ func (p *peer) newLink(spec attemptSpec, est *established) (*Link, error) {
 		linkEnd{ID: t.self, Incarnation: spec.Local.Incarnation, Offer: spec.Local.Bytes},
 		linkEnd{ID: p.id, Incarnation: spec.Remote.Incarnation, Offer: spec.Remote.Bytes})
 	master := linkMaster(est.exporter, salt)
-	relays := relaysOf(spec.Remote.Offer)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	relays := p.relays(spec)
 	if est.relayed && !est.conduit.relayed() {
 		relays = append(relays, est.remote)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if p.gone || t.closed {
 		return nil, ErrClosed
 	}

@@ -36,6 +36,7 @@ func (l *Link) round() (more bool, next time.Duration, over bool) {
 	l.mu.Lock()
 	now := l.now()
 	l.judge(now)
+	l.sayLast(now)
 	more = l.fill(now, *buffer)
 	if l.machine.Waits() {
 		l.live.asked(now)
@@ -170,6 +171,9 @@ func (l *Link) seal(out *[]byte, p *path, plain []byte) {
 
 // nextRound is when round is due again. Under mu.
 func (l *Link) nextRound() time.Duration {
+	if l.last != nil {
+		return min(l.last.by, l.machine.Timeout())
+	}
 	if l.closing {
 		return min(l.closeAt, l.machine.Timeout())
 	}

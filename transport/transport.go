@@ -110,7 +110,7 @@ type Config struct {
 }
 
 // Transport makes and keeps the links of one node. All methods are safe for
-// concurrent use; none blocks but Close.
+// concurrent use; none blocks but Close and Drain.
 type Transport struct {
 	config  Config
 	self    crypto.ID

@@ -175,6 +175,10 @@ func readingLimit() rate { return rate{budgetRate / 2, budgetBurst} }
 // it they stand in line, where each peer has one place.
 func hurryLimit() rate { return rate{budgetRate / 4, budgetBurst} }
 
+// eagerLimit is for how many friends we look for more often at a time after we
+// have come back: each costs some 40 packets.
+func eagerLimit() rate { return rate{1.0 / 6, 30} }
+
 // hurry asks leave to do something of that cost ahead of the line.
 func (c *Courier) hurry(cost int) bool {
 	_, ok := c.hurrying.takeAll(hurryLimit(), c.loop.Now(), cost)

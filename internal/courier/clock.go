@@ -22,7 +22,7 @@ type skews struct {
 
 // judgeClock compares our clock with the signed time of a new state record. A
 // time ahead of ours speaks for itself; one behind only if the record has just
-// been made: it came from the peer itself, or was not there when we last looked. Whom we
+// been made: it is fresh, or was not there when we last looked. Whom we
 // refused or removed has no say.
 func (p *peer) judgeClock(s *wire.State, via Via) {
 	if !p.present() {
@@ -30,7 +30,7 @@ func (p *peer) judgeClock(s *wire.State, via Via) {
 	}
 	now := p.c.loop.Now()
 	behind := time.UnixMilli(s.Time).Sub(now)
-	fresh := via != ViaDHT || !p.looking.fresh.IsZero() && now.Sub(p.looking.fresh) < recent
+	fresh := p.fresh(s.Version, via) || via == ViaDHT && !p.looking.fresh.IsZero() && now.Sub(p.looking.fresh) < recent
 	if behind > maxSkew || fresh {
 		if !fresh || behind < -maxSkew-recent || behind > -maxSkew {
 			p.setSkew(behind)
@@ -64,8 +64,10 @@ func (p *peer) setSkew(behind time.Duration) {
 		n, d = m, e
 	}
 	switch {
-	case n < 2:
+	case n < 2 && c.skews.told:
 		c.skews.told = false
+		c.handler.OnClockSkew(0)
+	case n < 2:
 	case !c.skews.told && (c.skews.at.IsZero() || c.loop.Now().Sub(c.skews.at).Abs() >= skewEvery):
 		c.skews.told, c.skews.at = true, c.loop.Now()
 		c.count("clock.skew")

@@ -185,11 +185,12 @@ type Outgoing struct {
 	Prior  [8]byte // first bytes of the ID of the message numbered before it; zero if none
 }
 
-// Twin is another living node with our identity.
+// Twin is another living node with our identity, or one that no longer lives.
 type Twin struct {
 	Incarnation crypto.Incarnation
 	Start       uint64
-	Yield       bool // it is for us to stop writing, and the courier has
+	Yield       bool // it is for us to yield, and the courier deals with nobody
+	Gone        bool // it has gone, after we had yielded: the courier has come back
 }
 
 // Handler is the engine. Its methods run on the loop, within the turn in which
@@ -225,7 +226,8 @@ type Handler interface {
 	OnPresence(id crypto.ID, online bool, endpoint netip.AddrPort)
 	OnTwin(t Twin)
 	// OnClockSkew tells how far our clock is behind (or, negative, ahead) of
-	// what two friends have signed: more than an hour.
+	// what two friends have signed: more than an hour; or, with 0, that it no
+	// longer is.
 	OnClockSkew(behind time.Duration)
 	// OnPeerNewer tells that a friend speaks a higher format than we do.
 	OnPeerNewer(id crypto.ID, format uint8)
@@ -285,18 +287,19 @@ type Courier struct {
 	quiet       bool
 	random      *rand.Rand
 
-	peers    map[crypto.ID]*peer
-	tags     tags
-	rising   rising
-	budget   *budget
-	reading  bucket   // of mail slots, over all friends
-	hurrying bucket   // what friends have done ahead of the line, over all of them
-	sources  *limiter // datagrams that open to nothing, by source
-	targets  *limiter // datagrams to endpoints without proof, by destination
-	twins    twins
-	skews    skews
-	requests *requests
-	stats    map[string]uint64
+	peers     map[crypto.ID]*peer
+	tags      tags
+	rising    rising
+	budget    *budget
+	reading   bucket   // of mail slots, over all friends
+	eagerness bucket   // friends who are asked more often after our return
+	hurrying  bucket   // what friends have done ahead of the line, over all of them
+	sources   *limiter // datagrams that open to nothing, by source
+	targets   *limiter // datagrams to endpoints without proof, by destination
+	twins     twins
+	skews     skews
+	requests  *requests
+	stats     map[string]uint64
 
 	profile   *wire.Profile // ours; nil: none
 	announced []netip.AddrPort
@@ -373,7 +376,10 @@ func (c *Courier) SetPeer(id crypto.ID, m Mode) error {
 		c.peers[id] = p
 		c.tags.add(p)
 	}
-	p.setMode(m)
+	p.asked = m
+	if !c.twins.yield.on {
+		p.setMode(m)
+	}
 	return nil
 }
 
@@ -513,8 +519,9 @@ func (c *Courier) Start() uint64 { return c.start }
 // are.
 func (c *Courier) Rise() uint64 { return c.rising.next(c) }
 
-// NetworkChanged tells that addresses or networks have changed: friends are
-// probed and told again, and looked for.
+// NetworkChanged tells that addresses or networks have changed, or that the
+// line is back: friends are probed and told again, and looked for, and what had
+// failed is tried again at once.
 func (c *Courier) NetworkChanged() {
 	if c.closing {
 		return

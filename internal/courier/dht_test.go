@@ -16,9 +16,11 @@ type dht struct {
 	unknown bool  // no holders are known for asks
 	first   time.Duration
 	walk    time.Duration
-	puts    []Put // all puts, in order
+	spread  time.Duration // by how much a newer item comes after an older one
+	puts    []Put         // all puts, in order
 	reputs  []Item
 	gets    []Query
+	looks   int // of nodes at what they write themselves; not among gets
 }
 
 // holder is one DHT node.
@@ -68,7 +70,11 @@ type slotsOf struct{ *node }
 func (n slotsOf) Get(q Query, each func(Item), done func(Health)) {
 	n.effect()
 	d := n.w.dht
-	d.gets = append(d.gets, q)
+	if n.writes[q.Key] && q.Ask > 0 {
+		d.looks++
+	} else {
+		d.gets = append(d.gets, q)
+	}
 	if q.Ask > 0 && d.unknown {
 		n.later(0, func() { done(Health{}) })
 		return
@@ -85,8 +91,8 @@ func (n slotsOf) Get(q Query, each func(Item), done func(Health)) {
 			alive++
 		}
 	}
-	for _, i := range items {
-		n.later(d.first, func() { each(i) })
+	for k, i := range items {
+		n.later(d.first+time.Duration(k)*d.spread, func() { each(i) })
 	}
 	n.later(max(wait, d.first), func() { done(Health{Asked: cost, Answered: min(alive, cost)}) })
 }
@@ -95,11 +101,13 @@ func (n slotsOf) Put(p Put, done func(PutResult)) {
 	n.effect()
 	d := n.w.dht
 	d.puts = append(d.puts, p)
+	n.writes[[32]byte(p.Key.Public().(ed25519.PublicKey))] = true
 	wait := d.walk
 	if p.Direct {
 		wait = 50 * time.Millisecond
 	}
 	n.packets += costPut
+	n.puts++
 	item := Item{Key: [32]byte(p.Key.Public().(ed25519.PublicKey)), Salt: p.Salt, Value: slices.Clone(p.Value), Seq: p.Seq}
 	if len(p.Value) > 900 {
 		n.w.t.Errorf("a value of %d bytes", len(p.Value))
@@ -147,6 +155,7 @@ func (d *dht) put(item Item, not []netip.AddrPort) PutResult {
 func (n slotsOf) Reput(i Item, done func(PutResult)) {
 	n.effect()
 	n.packets += costWrite
+	n.puts++
 	n.w.dht.reputs = append(n.w.dht.reputs, i)
 	n.later(50*time.Millisecond, func() { done(n.w.dht.put(i, nil)) })
 }

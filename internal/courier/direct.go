@@ -200,7 +200,9 @@ func (p *peer) acceptReceipt(body []byte, via Via) {
 		return
 	}
 	p.receiptVersion = n.Version
-	p.seenNow()
+	if p.fresh(n.Version, via) {
+		p.seenNow()
+	}
 	c.handler.OnReceipt(p.id, n.Bond, &n.Receipt)
 	if l := p.link; l != nil && via == ViaLink && l.heardReceipt(said(n)) {
 		p.again(l)
@@ -424,9 +426,22 @@ func (p *peer) newestVersion() uint64 {
 	return n
 }
 
-// acceptMail takes a batch that came in a datagram.
+// fresh reports whether what the peer has signed under that rising number has
+// been signed since it last came online, which a nonce of this run has shown. What
+// is older may have been recorded, and this store may be a backup that knows
+// nothing of it. What comes over a link is fresh.
+func (p *peer) fresh(version uint64, via Via) bool {
+	return via == ViaLink || via == ViaDirect && p.online && version > p.since
+}
+
+// acceptMail takes a batch that came in a datagram, if it is fresh. The sender
+// sends again what came too early.
 func (p *peer) acceptMail(body []byte, nonce [8]byte) {
 	c := p.c
+	if !p.online {
+		c.count("drop.unproven")
+		return
+	}
 	if p.directState().seen.seen(nonce) {
 		c.count("drop.replay.mail")
 		return
@@ -438,7 +453,8 @@ func (p *peer) acceptMail(body []byte, nonce [8]byte) {
 		if !p.isWhole(m) {
 			return false
 		}
-		if newest := p.newestVersion(); newest > m.Generation && newest-m.Generation > mailLife {
+		newest := p.newestVersion()
+		if !p.fresh(m.Generation, ViaDirect) || newest > m.Generation && newest-m.Generation > mailLife {
 			c.count("drop.replay.mail")
 			return false
 		}

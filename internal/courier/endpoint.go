@@ -25,12 +25,13 @@ const (
 // endpoint is an address at which the peer may be. It is made when it first is
 // used, so that an idle friend's claims cost nothing.
 type endpoint struct {
-	addr   netip.AddrPort
-	nonces [2]issued // ours, newest first
-	proven time.Time // when a nonce of ours last came back
-	theirs issued    // the newest nonce of theirs seen from there, and when
-	echoed time.Time // when we last sent that back
-	sent   [claimSends]time.Time
+	addr    netip.AddrPort
+	nonces  [2]issued // ours, newest first
+	proven  time.Time // when a nonce of ours last came back
+	carried time.Time // when a link that led there was last good
+	theirs  issued    // the newest nonce of theirs seen from there, and when
+	echoed  time.Time // when we last sent that back
+	sent    [claimSends]time.Time
 }
 
 type issued struct {
@@ -66,7 +67,8 @@ func (e *endpoint) bound(echo uint64, now time.Time) bool {
 }
 
 func (e *endpoint) trusted(now time.Time) bool {
-	return !e.proven.IsZero() && now.Sub(e.proven) <= trustLife
+	last := later(e.proven, e.carried)
+	return !last.IsZero() && now.Sub(last) <= trustLife
 }
 
 // mayReach asks leave for one datagram to the endpoint. One that has proven

@@ -31,6 +31,7 @@ type presence struct {
 	round        int       // of probing
 	probing      bool      // a round waits in the budget
 	helloVersion uint64    // highest seen
+	since        uint64    // version of the hello that brought the peer online
 	answers      bucket    // hellos that were sent as answers
 }
 
@@ -48,7 +49,7 @@ func (p *peer) best() netip.AddrPort {
 
 // whereabouts is whether the peer is online, by a link or directly, and where.
 func (p *peer) whereabouts() (netip.AddrPort, bool) {
-	if p.link != nil {
+	if p.link != nil && !p.link.gone {
 		return p.link.at, true
 	}
 	return p.best(), p.online
@@ -82,6 +83,10 @@ func (p *peer) greet() {
 		return
 	}
 	now := p.c.loop.Now()
+	if p.doubted() {
+		p.settle(now)
+		return
+	}
 	if !p.online {
 		if !p.linked() {
 			p.probeRound(now)
@@ -338,11 +343,13 @@ func (p *peer) acceptHello(body []byte, from netip.AddrPort) {
 		p.clear(taskHello)
 		return
 	}
-	p.seenNow()
 	e.theirs = issued{h.Nonce, now}
 	bound := e.bound(h.Echo, now)
 	if bound {
+		p.seenNow()
 		e.proven = now
+	} else { // it may have been recorded, and never come here before
+		p.signOfLife(min(h.Time, now.UnixMilli()))
 	}
 	if !h.Answer {
 		// A reply is as long as what it replies to, so nobody is sent more than
@@ -372,7 +379,7 @@ func (p *peer) proved(e *endpoint, now time.Time) {
 	}
 	p.after(taskHello, next)
 	if !p.online {
-		p.online = true
+		p.online, p.since = true, p.helloVersion
 		p.presence.current = e
 		p.tellPresence()
 		if !p.linked() {
@@ -433,6 +440,7 @@ func (p *peer) tidy(now time.Time) {
 
 // networkChanged shows the peer, wherever it is, our new address.
 func (p *peer) networkChanged() {
+	p.retry()
 	if !p.present() {
 		return
 	}
@@ -442,7 +450,29 @@ func (p *peer) networkChanged() {
 	} else {
 		p.probe()
 	}
+	p.looking.poor = 0
+	p.eager()
 	p.askSoon()
+}
+
+// retry does what has failed once more, now that it may well succeed.
+func (p *peer) retry() {
+	if p.own.tries > 0 {
+		p.own.tries = 0
+		p.putSoon(0)
+	}
+	if p.box != nil {
+		for i := range p.box.slots {
+			if s := &p.box.slots[i]; s.tries > 0 {
+				s.tries, s.next = 0, time.Time{}
+				p.soon(taskBox)
+			}
+		}
+	}
+	if p.inbox != nil && p.inbox.tries > 0 {
+		p.inbox.tries = 0
+		p.soon(taskInbox)
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -37,6 +37,11 @@ func (p *peer) noteWindow(w *wire.Window) {
 	}
 	in := p.inbox
 	in.window, in.tries, in.weekAll = w, 0, false
+	for i, h := range in.held {
+		if h != nil && !in.announces(uint8(i), h.mail) {
+			in.held[i] = nil
+		}
+	}
 	p.clear(taskInbox)
 	p.soon(taskInbox)
 }
@@ -62,9 +67,6 @@ func (p *peer) readInbox() {
 	weeks := p.readWeeks(in.weekAll)
 	var slots []wire.WindowSlot
 	for _, w := range in.window.Slots {
-		if h := in.held[w.Slot]; h != nil && h.mail.Generation < w.Generation {
-			in.held[w.Slot] = nil
-		}
 		if p.slotUnread(w) && in.held[w.Slot] == nil {
 			slots = append(slots, w)
 		}
@@ -102,6 +104,14 @@ func (p *peer) readSlot(in *inbox, week crypto.Epoch, w wire.WindowSlot) {
 	})
 }
 
+// announces reports whether the peer's state says that this mail stands in that
+// slot, or something older does, which this has taken the place of.
+func (in *inbox) announces(slot uint8, m *wire.Mail) bool {
+	return slices.ContainsFunc(in.window.Slots, func(w wire.WindowSlot) bool {
+		return w.Slot == slot && m.Generation >= w.Generation
+	})
+}
+
 // foundMail takes the value of a mail slot.
 func (p *peer) foundMail(in *inbox, week crypto.Epoch, w wire.WindowSlot, i Item) {
 	if h := in.held[w.Slot]; h != nil && h.item.Seq >= i.Seq {
@@ -112,7 +122,7 @@ func (p *peer) foundMail(in *inbox, week crypto.Epoch, w wire.WindowSlot, i Item
 		return
 	}
 	m := p.openMail(body, func(m *wire.Mail) bool {
-		if m.Generation < w.Generation {
+		if !in.announces(w.Slot, m) {
 			p.c.count("slot.stale") // a miss, to be tried again
 			return false
 		}
@@ -126,8 +136,12 @@ func (p *peer) foundMail(in *inbox, week crypto.Epoch, w wire.WindowSlot, i Item
 }
 
 // offerHeld hands over what follows what was taken before; all, in order of
-// number, when nothing more is coming.
+// number, when nothing more is coming. It waits for the first walk, which says
+// whether the window is the newest.
 func (p *peer) offerHeld(in *inbox, all bool) {
+	if !p.looking.known {
+		return
+	}
 	for p.inbox == in {
 		slot := -1
 		for i, h := range in.held {
@@ -223,6 +237,9 @@ func (p *peer) join(in *inbox, like *wire.Mail) ([]int, *wire.Mail) {
 
 // inboxRead ends a round.
 func (p *peer) inboxRead(in *inbox) {
+	if !p.looking.known {
+		return
+	}
 	p.offerHeld(in, true)
 	if p.inbox != in {
 		return

@@ -33,6 +33,10 @@ const (
 	// room again; this is for what goes wrong besides. It doubles up to the limit.
 	linkRepeat    = time.Minute
 	linkRepeatMax = 16 * time.Minute
+	// linkUnheard is when mail goes to the mailbox too although its link lives,
+	// since no receipt has come for so long: the peer's program or store stands
+	// still.
+	linkUnheard = 10 * time.Second
 	// sameReceipt is the least time between receipts that say the same, for one
 	// that comes again asks for the mail after it.
 	sameReceipt = 10 * time.Second
@@ -51,16 +55,18 @@ func recordLimit() rate { return rate{4 * linkLimit().perSecond, 2 * wire.InFlig
 type link struct {
 	at      netip.AddrPort
 	suspect time.Time // since when; zero: it is not
+	gone    bool      // it was for so long, and nothing else heard, that the peer is offline
 	paced   bucket
 	out     [][]byte // records that are about to be handed over,
 	full    bool     // or that it had no room for yet
 
 	// Mail of ours.
 	sequence wire.Sequence
-	flight   []handed // without receipt, by rising number
-	bytes    int      // in flight
-	tries    int      // rewinds since a receipt last ended something
-	heard    []byte   // receipt of the peer's that came last
+	flight   []handed  // without receipt, by rising number
+	waits    time.Time // for a receipt: since the first was handed over, or one last ended something
+	bytes    int       // in flight
+	tries    int       // rewinds since a receipt last ended something
+	heard    []byte    // receipt of the peer's that came last
 
 	// Mail of the peer's.
 	receiptDue bool
@@ -96,8 +102,8 @@ func (c *Courier) LinkMoved(id crypto.ID, at netip.AddrPort) {
 }
 
 // LinkSuspect tells that nothing has come over the link for too long, or that it
-// goes on. Meanwhile the person is dealt with as if there were no link, but stays
-// online.
+// goes on. Meanwhile the person is dealt with as if there were no link, and stays
+// online for three seconds: for longer only if a datagram shows that it is there.
 func (c *Courier) LinkSuspect(id crypto.ID, suspect bool) {
 	if p := c.peers[id]; p != nil && p.link != nil && !c.closing && suspect == p.linked() {
 		p.linkSuspect(suspect)
@@ -108,6 +114,15 @@ func (c *Courier) LinkSuspect(id crypto.ID, suspect bool) {
 // them is put at once, and what has no receipt goes by another courier.
 func (c *Courier) LinkDown(id crypto.ID) {
 	if p := c.peers[id]; p != nil && p.link != nil && !c.closing && !c.closed {
+		p.linkDown()
+	}
+}
+
+// LinkClosed is LinkDown for a link that the person has ended: until a sign of
+// theirs they are not thought to be there directly either.
+func (c *Courier) LinkClosed(id crypto.ID) {
+	if p := c.peers[id]; p != nil && p.link != nil && !c.closing && !c.closed {
+		p.offline()
 		p.linkDown()
 	}
 }
@@ -168,24 +183,31 @@ func (p *peer) linkWorks() {
 func (p *peer) linkSuspect(suspect bool) {
 	p.seenNow()
 	if !suspect {
-		p.link.suspect = time.Time{}
+		p.link.suspect, p.link.gone = time.Time{}, false
 		if p.direct != nil {
 			p.direct.batches = nil
 		}
 		p.linkWorks()
+		p.tellPresence()
 		return
 	}
 	p.link.suspect = p.c.loop.Now()
 	p.linkFailed()
+	p.doubt(p.link.suspect)
 }
 
 func (p *peer) linkDown() {
 	if p.linked() {
 		p.seenNow()
 	}
+	stale := p.doubted()
 	p.link = nil
 	p.clear(taskLink)
-	p.tellPresence()
+	if stale && p.online {
+		p.offline()
+	} else {
+		p.tellPresence()
+	}
 	p.linkFailed()
 	p.stateChanged(stateGather, asked)
 	p.askSoon()
@@ -296,9 +318,9 @@ func (p *peer) handMail(l *link, now time.Time) {
 	}
 	if l.sequence != o.sequence {
 		l.rewind()
-		l.sequence, l.tries = o.sequence, 0
+		l.sequence, l.tries, l.waits = o.sequence, 0, now
 	}
-	l.final(o.base)
+	l.final(o.base, now)
 	if len(l.flight) > 0 && !now.Before(l.repeatAt()) {
 		l.rewind()
 		p.c.count("mail.repeated")
@@ -319,12 +341,16 @@ func (p *peer) handMail(l *link, now time.Time) {
 		}
 		l.add(wire.KindMail, body)
 		h := handed{from: next, to: next + uint64(len(part)) - 1, size: size(part), prekey: o.to.Number, at: now}
+		if len(l.flight) == 0 && l.tries == 0 {
+			l.waits = now
+		}
 		l.flight = append(l.flight, h)
 		l.bytes += h.size
 		next = h.to + 1
 	}
 	if len(l.flight) > 0 {
 		p.at(taskLink, l.repeatAt())
+		p.at(taskBox, later(now, l.mailboxFrom()))
 	}
 }
 
@@ -340,11 +366,11 @@ func (l *link) repeatAt() time.Time {
 }
 
 // final drops the batches that receipts have ended.
-func (l *link) final(base uint64) {
+func (l *link) final(base uint64, now time.Time) {
 	for len(l.flight) > 0 && l.flight[0].to < base {
 		l.bytes -= l.flight[0].size
 		l.flight = l.flight[1:]
-		l.tries = 0
+		l.tries, l.waits = 0, now
 	}
 	if len(l.flight) == 0 {
 		l.flight = nil
@@ -400,12 +426,16 @@ func (p *peer) acceptLinkMail(body []byte) {
 	}
 }
 
-// mailboxFrom is when mail goes to the mailbox too, although there is a link,
-// which is suspect.
+// mailboxFrom is when mail goes to the mailbox too, although there is a link;
+// zero: not before some is handed over.
 func (l *link) mailboxFrom() time.Time {
-	since := l.suspect
-	if len(l.flight) > 0 {
-		since = earlier(since, l.flight[0].at)
+	switch waits := len(l.flight) > 0; {
+	case l.suspect.IsZero() && waits:
+		return l.waits.Add(linkUnheard)
+	case l.suspect.IsZero():
+		return time.Time{}
+	case waits:
+		return earlier(l.suspect, l.waits).Add(mailboxAfter)
 	}
-	return since.Add(mailboxAfter)
+	return l.suspect.Add(mailboxAfter)
 }

@@ -457,9 +457,13 @@ func TestALinkComesBeforeTheMailbox(t *testing.T) {
 	w.run(boxDebounce / 2)
 	c := w.link(a, b)
 	c.sends[0].queue, c.still = nil, true // nothing comes through, and nobody has seen it
-	w.run(10 * time.Second)
+	w.run(linkUnheard - time.Second)
 	if n := len(w.dht.putsOf("m0", from)); n != 0 {
 		t.Errorf("%d puts of mail that a link has", n)
+	}
+	w.run(3 * time.Second)
+	if n := len(w.dht.putsOf("m0", from)); n == 0 {
+		t.Errorf("no put of mail that a link has brought no receipt for in %v", linkUnheard)
 	}
 }
 

@@ -49,15 +49,16 @@ type slot struct {
 
 // fillBox brings the mailbox in line with what is pending, and puts what is due.
 func (p *peer) fillBox() {
-	if !p.present() || !p.c.isReady || p.c.twins.yielded || p.c.closed || p.c.closing && p.own.finish == nil {
+	if !p.present() || !p.c.isReady || p.c.twins.yield.on || p.c.closed || p.c.closing && p.own.finish == nil {
 		return
 	}
 	now := p.c.loop.Now()
 	o := p.outbox()
 	if len(o.items) == 0 {
-		if p.box != nil {
+		if b := p.box; b != nil {
 			p.box = nil
 			p.c.rows.Delete(table, p.id, []byte(keyBox))
+			p.released(b.release(o.sequence, o.base, 0))
 		}
 		return
 	}
@@ -83,7 +84,7 @@ func (p *peer) fillBox() {
 		p.box = new(box)
 	}
 	b := p.box
-	b.release(o.sequence, o.base, len(o.items))
+	p.released(b.release(o.sequence, o.base, len(o.items)))
 	b.layout(p.c, o.items, len(due), p.resealFor(o.to.Number, now))
 	p.putSlots(o, now)
 }
@@ -115,12 +116,10 @@ func (p *peer) resealFor(prekey uint64, now time.Time) uint64 {
 func (p *peer) boxDue(items []Outgoing, now time.Time) ([]Outgoing, time.Time) {
 	switch {
 	case p.c.closing:
-	case p.linked():
-		return nil, time.Time{}
-	case p.online:
+	case p.online && !p.linked():
 		return p.overdue(items, now)
 	case p.link != nil:
-		if from := p.link.mailboxFrom(); from.After(now) {
+		if from := p.link.mailboxFrom(); from.After(now) || from.IsZero() {
 			return nil, from
 		}
 	}
@@ -146,16 +145,27 @@ func (p *peer) overdue(items []Outgoing, now time.Time) ([]Outgoing, time.Time) 
 	return span(items, items[0].Number, upTo), time.Time{}
 }
 
+// released has our state say no more that slots hold what is done with: a friend
+// who puts a backup back would read it again.
+func (p *peer) released(announced bool) {
+	if announced {
+		p.stateChanged(stateDebounce, inLine)
+	}
+}
+
 // release frees the slots that receipts cover, or all if another sequence has
-// begun. (A layout beyond what is pending is of a row that was not ours.)
-func (b *box) release(seq wire.Sequence, base uint64, pending int) {
+// begun, and reports whether any was announced. (A layout beyond what is pending is
+// of a row that was not ours.)
+func (b *box) release(seq wire.Sequence, base uint64, pending int) (announced bool) {
 	for i := range b.slots {
 		s := &b.slots[i]
 		if s.last != 0 && (b.sequence != seq || s.last < base || s.last-base >= uint64(pending)) {
+			announced = announced || s.standing != 0
 			*s = slot{seq: s.seq, putting: s.putting}
 		}
 	}
 	b.sequence = seq
+	return announced
 }
 
 // layout marks the slots whose content has changed, or that are sealed to another
@@ -318,7 +328,7 @@ func (p *peer) putSlot(i int, week crypto.Epoch) {
 	b := p.box
 	s := &b.slots[i]
 	key, value := p.sealSlot(week, saltMail(i), wire.KindMail, s.body)
-	s.seq = max(int64(s.generation), s.seq+1)
+	s.seq = p.c.seq(s.generation, s.seq)
 	direct := s.tries == 0 && s.copies == 0 // new content, to the holders of the last
 	s.week, s.putting, s.next = week, true, time.Time{}
 	generation, seq := s.generation, s.seq

@@ -376,7 +376,6 @@ func TestANewerPrekeyHasMailSealedAnew(t *testing.T) {
 	w, a, b := apart(t)
 	w.run(5 * time.Second)
 	a.send(b, "x")
-	w.run(1200 * time.Millisecond)
 	b.full = true // so that nothing gets its receipt
 	w.run(time.Minute)
 	old := a.c.peers[b.id].box.slots[0]

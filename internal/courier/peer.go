@@ -34,6 +34,7 @@ type peer struct {
 	id      crypto.ID
 	pair    *crypto.Pair
 	mode    Mode
+	asked   Mode // by the engine: the mode, unless we yield to a twin
 	stopped bool
 
 	due   [tasks]time.Time // zero: not waiting
@@ -107,6 +108,11 @@ func (p *peer) setMode(m Mode) {
 		p.pollChanged(now)
 	}
 	if !p.present() {
+		if m.Publish {
+			p.tellEnd()
+			p.forgetProfile()
+		}
+		p.looking.known, p.looking.walked = false, time.Time{} // when they are of interest again, as at a start
 		p.offline()
 		p.unlink()
 		p.clear(taskHello)
@@ -125,6 +131,26 @@ func (p *peer) setMode(m Mode) {
 	}
 	if !m.Publish {
 		p.clear(taskState)
+	}
+}
+
+// tellEnd tells somebody who is there, and whom we no longer talk to, what the
+// put of our state will say: once, by the link or straight.
+func (p *peer) tellEnd() {
+	if _, there := p.whereabouts(); !there {
+		return
+	}
+	body := p.signAssembled()
+	if p.online && !p.linked() {
+		p.sendTo(p.best(), wire.KindState, body)
+	}
+	if p.link != nil {
+		record := wire.AppendLinkRecord(make([]byte, 0, 1+len(body)), wire.KindState, body)
+		p.c.then(func() {
+			if !p.c.links.Send(p.id, record) {
+				p.c.count("link.full")
+			}
+		})
 	}
 }
 

@@ -25,6 +25,11 @@ const (
 	// silence, the friend's offer is expected at any moment.
 	answerSoon = 5 * time.Second
 
+	// eagerFor is for how long friends are asked more often who may come back in
+	// the moment in which we do: after our own start, and our own return. What they
+	// put is there a second or two after we have looked.
+	eagerFor = time.Minute
+
 	// quietFactor stretches every interval on a metered line.
 	quietFactor = 6
 
@@ -67,7 +72,19 @@ func (p *peer) pace(now time.Time) pace {
 		if seen.IsZero() {
 			seen = p.looking.since // a new friend
 		}
+		back := now.Sub(p.looking.eager)
+		if p.online {
+			back = eagerFor
+		}
 		switch age := now.Sub(seen); {
+		case back < 3*time.Second:
+			r = pace{500 * time.Millisecond, 2, 10 * time.Minute}
+		case back < 6*time.Second:
+			r = pace{time.Second, 2, 10 * time.Minute}
+		case back < 20*time.Second:
+			r = pace{2500 * time.Millisecond, 2, 10 * time.Minute}
+		case back < eagerFor:
+			r = pace{5 * time.Second, 2, 10 * time.Minute}
 		case age < recent:
 			r = pace{10 * time.Second, 2, 10 * time.Minute}
 		case age < absent:
@@ -87,9 +104,12 @@ func (p *peer) pace(now time.Time) pace {
 type looking struct {
 	since   time.Time // when this kind of polling began
 	walked  time.Time // when the last walk was begun; zero: none in this run
+	eager   time.Time // when we last came back
 	asking  bool      // queued or under way
 	walking bool
-	poor    int // walks in a row that few nodes answered
+	poor    int         // walks in a row that few nodes answered
+	known   bool        // what was walked for has been found: the newest state is known,
+	ending  *wire.State // and until then this one, which ends the friendship, waits
 	reput   time.Time
 
 	week  crypto.Epoch // where the newest item was found,
@@ -142,8 +162,11 @@ func (p *peer) ask() {
 			if h.Asked == 0 && !p.looking.walking {
 				// Nobody to ask: walk, but silent friends no more often for it.
 				wait := min(minWalk, r.walk)
-				if r.walk >= time.Hour {
+				switch {
+				case r.walk >= time.Hour:
 					wait = r.walk
+				case p.looking.walked.Before(p.looking.eager): // whoever was known may have failed in an outage of ours
+					wait = 0
 				}
 				p.at(taskWalk, p.looking.walked.Add(p.c.jitter(wait)))
 			}
@@ -167,7 +190,8 @@ func (p *peer) walk() {
 		}
 	}
 	p.tidy(now)
-	weeks := p.readWeeks(p.looking.walked.IsZero())
+	first := p.looking.walked.IsZero()
+	weeks := p.readWeeks(first)
 	p.looking.walking = true
 	begin := func() {
 		if p.stopped {
@@ -176,12 +200,19 @@ func (p *peer) walk() {
 		p.looking.walked = p.c.loop.Now()
 		p.look(weeks, 0, func(h Health) {
 			p.looking.walking = false
+			if first {
+				p.eager()
+			}
+			well := h.Answered >= knownNear*len(weeks)
+			if p.present() && (well || h.Answered > 0 && p.looking.poor > 0) {
+				p.newestKnown()
+			}
 			r := p.pace(p.c.loop.Now())
 			if r.every == 0 {
 				return
 			}
 			p.after(taskAsk, p.c.jitter(r.every))
-			p.after(taskWalk, p.c.jitter(p.walkAgain(r, h.Answered >= knownNear*len(weeks))))
+			p.after(taskWalk, p.c.jitter(p.walkAgain(r, well)))
 		})
 	}
 	cost := costWalk * len(weeks)
@@ -193,9 +224,48 @@ func (p *peer) walk() {
 	p.c.budget.run(classWalk, cost, begin)
 }
 
+// eager has the peer asked more often for a while, unless it has not been about
+// for long, or there are too many.
+func (p *peer) eager() {
+	now := p.c.loop.Now()
+	if !p.seen.IsZero() && now.Sub(p.seen) >= absent {
+		return
+	}
+	if _, ok := p.c.eagerness.take(eagerLimit(), now); !ok {
+		p.c.count("eager.held")
+		return
+	}
+	p.looking.eager = now
+}
+
+// newestKnown follows the first walk of a run that enough nodes have answered, or
+// the second that some have. Until then all that was found may be what some holder
+// has kept for long, and this store may be a backup that has forgotten what became
+// of it: mail in slots waits, and so does the end of a friendship, which may have
+// begun anew.
+func (p *peer) newestKnown() {
+	if p.looking.known {
+		return
+	}
+	p.looking.known = true
+	if s := p.looking.ending; s != nil {
+		p.looking.ending = nil
+		if p.theirs == nil || s.Version > p.theirs.Version {
+			p.takeState(s, ViaDHT)
+		}
+	}
+	switch in := p.inbox; {
+	case in == nil || p.stopped:
+	case in.reading == 0:
+		p.inboxRead(in)
+	default:
+		p.offerHeld(in, false)
+	}
+}
+
 // walkAgain is how long after a walk the next one is due.
 func (p *peer) walkAgain(r pace, well bool) time.Duration {
-	if well || r.walk >= time.Hour { // silent friends no more often for it
+	if well || r.walk >= time.Hour && p.looking.known { // silent friends no more often for it
 		p.looking.poor = 0
 		return r.walk
 	}

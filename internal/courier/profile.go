@@ -70,7 +70,7 @@ func (p *peer) putProfileNow() {
 	version := p.c.profile.Version
 	week := crypto.Week(p.c.loop.Now())
 	key, value := p.sealSlot(week, saltProfile, wire.KindProfile, p.signProfile())
-	o.seq = max(int64(p.c.rising.next(p.c)), o.seq+1)
+	o.seq = p.c.seq(p.c.rising.next(p.c), o.seq)
 	o.putting = true
 	put := Put{Key: key, Salt: saltProfile, Value: value, Seq: o.seq, Direct: o.put < version && o.tries == 0, Not: p.notCopies()}
 	p.c.then(func() {
@@ -152,7 +152,17 @@ func (p *peer) readProfile() {
 	})
 }
 
-// acceptProfile takes a profile of the peer.
+// forgetProfile has the profile of somebody whom we removed, which is not kept, read
+// anew if they become a friend again.
+func (p *peer) forgetProfile() {
+	p.profile.want = 0
+	if p.profileRead != 0 {
+		p.profileRead = 0
+		p.save()
+	}
+}
+
+// acceptProfile takes a profile of the peer, if it is the newest.
 func (p *peer) acceptProfile(body []byte, via Via) {
 	c := p.c
 	sig, record, err := wire.ParseSigned(body)
@@ -165,10 +175,10 @@ func (p *peer) acceptProfile(body []byte, via Via) {
 	case err != nil:
 		c.countParse(err)
 		return
-	case r.Version <= p.profileRead:
-		if r.Version < p.profileRead {
-			c.count("drop.replay.profile")
-		}
+	case r.Version < p.profileRead, p.theirs != nil && r.Version < p.theirs.Profile:
+		c.count("drop.replay.profile")
+		return
+	case r.Version == p.profileRead:
 		return
 	case !p.admit(via), !p.verify(signProfile, r.Incarnation, r.Version, sig, record):
 		return

@@ -157,7 +157,7 @@ func (o *outRequest) placed(bucket uint32, r PutResult) {
 // Seqs of a bucket are nobody's alone, so they never move our rising numbers.
 func (o *outRequest) write(day crypto.Epoch, bucket uint32, floor int64, value []byte, done func(PutResult)) {
 	c := o.c
-	p := Put{Key: o.to.RequestSlot(day, bucket), Value: value, Seq: max(int64(c.rising.next(c)), floor+1)}
+	p := Put{Key: o.to.RequestSlot(day, bucket), Value: value, Seq: c.seq(c.rising.next(c), floor)}
 	start := func() {
 		if o.stopped || c.mute() {
 			return

@@ -296,13 +296,13 @@ func TestRequestEnds(t *testing.T) {
 func TestRequestOfAYieldedTwin(t *testing.T) {
 	w := newRequesters(t)
 	a, b := w.begun("alice"), w.node("bob")
-	a.c.twins.yielded = true
+	a.c.twins.yield.on = true
 	a.ask(b.address(1), "hi")
 	w.run(2 * time.Hour)
 	if len(w.dht.puts) != 0 || w.bells.rung != 0 {
 		t.Errorf("%d puts, %d announces", len(w.dht.puts), w.bells.rung)
 	}
-	a.c.twins.yielded = false
+	a.c.twins.yield.on = false
 	w.run(10 * time.Minute)
 	if len(w.dht.puts) == 0 || w.bells.rung == 0 {
 		t.Error("nothing put when the twin had gone")
@@ -313,7 +313,7 @@ func TestRequestOfAYieldedTwin(t *testing.T) {
 		a.c.budget.spend(1000 * costPut)
 		a.c.requests.out[b.id].put()
 	})
-	a.c.twins.yielded = true
+	a.c.twins.yield.on = true
 	w.run(2 * time.Hour)
 	if got := len(w.dht.puts) - puts; got != 0 {
 		t.Errorf("%d puts that had waited", got)

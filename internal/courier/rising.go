@@ -75,5 +75,19 @@ func (r *rising) set(c *Courier, n uint64) {
 	}
 }
 
+// seq is the seq of an item whose record bears a rising number, above the last in
+// its place. Nobody reads what is too far ahead: if our clock once was, and the
+// numbers go on from there, the clock as it is now gives it.
+func (c *Courier) seq(number uint64, last int64) int64 {
+	now := c.loop.Now()
+	if number > tooFar(now) {
+		number = uint64(max(now.UnixMilli(), 1))
+	}
+	if last > 0 && uint64(last) > tooFar(now) {
+		last = 0
+	}
+	return max(int64(number), last+1)
+}
+
 // tooFar is the lowest number that is too far ahead to be believed.
 func tooFar(now time.Time) uint64 { return uint64(max(now.Add(aDay).UnixMilli(), 0)) }

@@ -20,6 +20,7 @@ func (c *Courier) Ready() {
 	}
 	c.isReady = true
 	c.announced = c.endpoints()
+	c.twins.ready(c)
 	for _, p := range c.bySeen() {
 		p.ready()
 	}
@@ -77,10 +78,10 @@ func (c *Courier) Shutdown(done func()) {
 				}
 			}
 		}
-		if !p.mode.Publish || !c.isReady || c.twins.yielded {
+		if !p.mode.Publish || !c.isReady || c.twins.yield.on {
 			continue
 		}
-		if p.own.dirty || p.own.putting || online || now.Sub(p.seen) < recent || p.mailWaits() {
+		if c.twins.beats() && p == c.meeting() || p.own.dirty || p.own.putting || online || now.Sub(p.seen) < recent || p.mailWaits() {
 			last = append(last, p)
 		}
 	}

@@ -129,7 +129,7 @@ func (p *peer) putStateNow(done func()) {
 	body := p.signedState(s)
 	week := crypto.Week(now)
 	key, value := p.sealSlot(week, saltState, wire.KindState, body)
-	seq := max(int64(s.Version), p.own.floor+1)
+	seq := p.c.seq(s.Version, p.own.floor)
 
 	again := p.own.tries > 0 || now.Sub(p.own.last) >= republishMin
 	p.own.dirty, p.own.haste = false, inLine
@@ -204,7 +204,7 @@ func (p *peer) statePut(s *wire.State, r PutResult) {
 	copies, complete := r.complete()
 	if complete {
 		p.own.tries = 0
-		p.c.twins.written(p, p.own.floor)
+		p.c.twins.written(p, s.Version, p.own.floor)
 		p.announced(s.Window, copies)
 	} else {
 		p.own.tries++
@@ -286,14 +286,27 @@ func (p *peer) acceptState(body []byte, via Via) bool {
 		p.c.countParse(err)
 		return false
 	}
-	if p.theirs != nil && s.Version <= p.theirs.Version {
-		if s.Version < p.theirs.Version {
-			p.c.count("drop.replay.state")
-		}
-		return s.Version == p.theirs.Version
+	newest := p.theirs
+	if e := p.looking.ending; e != nil && (newest == nil || e.Version > newest.Version) {
+		newest = e
+	}
+	switch {
+	case newest == nil || s.Version > newest.Version:
+	case s.Version < newest.Version:
+		p.c.count("drop.replay.state")
+		return false
+	default:
+		// What stands in the slot is put again, so it must be the peer's: with our
+		// key alone a thief could write another of this version beside it.
+		return via == ViaDHT && p.verify(signState, s.Incarnation, s.Version, sig, record)
 	}
 	if !p.admit(via) || !p.verify(signState, s.Incarnation, s.Version, sig, record) {
 		return false
+	}
+	over := s.Relation == wire.RelationRefused || s.Relation == wire.RelationRemoved
+	if over && !p.looking.known && !p.fresh(s.Version, via) {
+		p.looking.ending = s
+		return true
 	}
 	p.takeState(s, via)
 	return true

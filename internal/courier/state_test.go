@@ -291,6 +291,14 @@ func TestClockSkewNeedsTwoFriends(t *testing.T) {
 		if d := a.skew[0]; (d + off).Abs() > 10*time.Minute {
 			t.Errorf("clock %v ahead: told that it is %v behind", off, d)
 		}
+		for i, f := range friends { // one alone who still says so is not enough
+			f.offset = 0
+			f.do(func() { f.c.StateChanged(a.id) })
+			w.run(20 * time.Minute)
+			if len(a.skew) != 2 || a.skew[1] != 0 {
+				t.Errorf("%v: when %d of 2 friends agree: told %v, want its end once", off, i+1, a.skew)
+			}
+		}
 	}
 }
 

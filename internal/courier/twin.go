@@ -3,7 +3,7 @@ package courier
 import (
 	"cmp"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"time"
 
@@ -11,44 +11,66 @@ import (
 	"github.com/gocarrier/carrier/internal/wire"
 )
 
-// twins watches for another living node with our identity: every put of our
-// state reads what stands there. A record with a nonce that is of no run of this
-// store, signed in the last hour, is a suspicion. We then put our own above it;
-// one with that nonce that stands above ours, and was signed since, is proof.
-// What a run that has ended left behind, stale copies too, stands below, whatever
-// its clock was; and a friend, who can put all that we ever signed to it above
-// ours, has nothing that was signed since.
+// twins watches for other living nodes with our identity: every put of our
+// state reads what stands there, and one slot is looked at each minute. A record
+// with a nonce that is of no run of this store, signed in the last hour, is a
+// suspicion. We then put our own above it; one with that nonce that stands above
+// ours, and was signed since, is proof. What a run that has ended left behind,
+// stale copies too, stands below, whatever its clock was; and a friend, who can
+// put all that we ever signed to it above ours, has nothing that was signed
+// since. Who yields is dealt with in yield.go.
 type twins struct {
-	known    []uint64 // nonces of this store's newest runs, this one included
-	suspects map[uint64]suspect
-	told     bool
-	yielded  bool   // we have stopped writing, but for
-	answers  int    // what proves us to the twin,
-	answered uint64 // whose newest record had this version then
+	known  []uint64          // nonces of this store's newest runs, this one included
+	others map[uint64]*other // by nonce: runs that are none of this store's
+	hot    time.Time         // until then we look often: there is news
+	timer  Timer
+	ticks  int
+	yield  yield
 }
 
-type suspect struct {
-	peer    *peer // in whose slot it was seen
+// other is a run with our identity, and of another store or forgotten by ours.
+type other struct {
+	incarnation crypto.Incarnation
+	start       uint64
+	peer        *peer // in whose slot it was seen first,
+	since       time.Time
+	first       uint64            // with that version
+	ours        map[*peer]*placed // what we have put since, by slot; nil: it is on its way
+	proven      bool              // it lives, or has lived in our time
+
+	version uint64        // of the newest that was seen,
+	signed  time.Time     // when that was signed, by our clock,
+	ended   bool          // and whether it says goodbye
+	skew    time.Duration // how far its clock is ahead, once it is proven
+}
+
+// placed is a state of ours that stands in a slot.
+type placed struct {
 	version uint64
-	since   time.Time
-	above   int64 // seq of what we have put there since; the highest: nothing yet
+	seq     int64
 }
 
 const (
 	knownStarts = 16
-	maxSuspects = 16
+	maxOthers   = 16
 	twinWindow  = time.Hour
 
-	twinEvery = 20 * time.Second
-	twinAsk   = 2
+	// twinEvery is how often we look, twinOften while there is news, that is for
+	// twinNews after it. A suspicion is looked after for twinWatch, in which a
+	// living twin puts its state whatever it knows.
+	twinEvery = time.Minute
+	twinOften = 10 * time.Second
+	twinNews  = 2 * time.Minute
 	twinWatch = republishMax * 5 / 4
-	// twinAnswers is how often one that has yielded still puts its state above
-	// the twin's: the twin takes two records of ours for proof.
-	twinAnswers = 4
+	// twinAgain is when we put our state again while there is news. That goes all
+	// the way, as every third look does: a node that has just joined may know other
+	// holders than its twin.
+	twinAgain = 30 * time.Second
+	twinAsk   = 2
 )
 
 func (t *twins) restore(c *Courier) error {
-	t.suspects = make(map[uint64]suspect)
+	t.others = make(map[uint64]*other)
 	if row := c.rows.Get(table, c.self, []byte(keyStarts)); row != nil {
 		r := wire.NewReader(row)
 		for range r.Count(knownStarts) {
@@ -70,8 +92,24 @@ func (t *twins) restore(c *Courier) error {
 	return nil
 }
 
-// mute reports whether nothing may be written to the DHT (any more).
-func (c *Courier) mute() bool { return c.twins.yielded || c.closing || c.closed }
+// ready begins to look.
+func (t *twins) ready(c *Courier) {
+	if p := c.meeting(); p != nil {
+		p.own.haste = hurried // a twin finds us there
+	}
+	t.arm(c)
+}
+
+// meeting is the friend in whose slot twins look for each other: both put their
+// state there, unless their friends differ. nil: we have none.
+func (c *Courier) meeting() (first *peer) {
+	for _, p := range c.peers {
+		if p.asked.Publish && p.asked.Poll != PollNone && (first == nil || p.id.Compare(first.id) < 0) {
+			first = p
+		}
+	}
+	return first
+}
 
 // sawOwn looks at an item that stood in our own state slot.
 func (p *peer) sawOwn(week crypto.Epoch, i Item) {
@@ -112,79 +150,169 @@ func (p *peer) sawOwn(week crypto.Epoch, i Item) {
 
 // see judges a record of ours that no run of this store has signed.
 func (t *twins) see(p *peer, s *wire.State, seq int64) {
-	c := p.c
-	now := c.loop.Now()
-	if now.Sub(time.UnixMilli(s.Time)).Abs() > twinWindow {
+	c, now := p.c, p.c.loop.Now()
+	signed, goodbye := time.UnixMilli(s.Time), s.Presence == wire.PresenceOffline
+	if now.Sub(signed).Abs() > twinWindow {
 		return // a copy of this store ran there, once
 	}
-	if t.told {
-		t.answer(p, s)
-		return
+	o := t.others[s.Start]
+	if o == nil {
+		if goodbye || !t.room(c, now) {
+			return
+		}
+		o = &other{incarnation: s.Incarnation, start: s.Start, peer: p, since: now, first: s.Version, ours: make(map[*peer]*placed)}
+		t.others[s.Start] = o
+		t.stir(c)
 	}
-	first, ok := t.suspects[s.Start]
+	if _, known := o.ours[p]; !o.proven && !known && (p == o.peer || p == c.meeting()) {
+		o.ours[p] = nil
+		p.putAbove(hurried) // which shows ourselves to a twin
+	}
+	news := s.Version > o.version
+	if news {
+		o.version, o.signed, o.ended = s.Version, earlier(signed.Add(-o.skew), now), goodbye
+	}
 	switch {
-	case !ok && len(t.suspects) >= maxSuspects:
-		c.count("fault.starts")
-	case !ok:
-		t.suspects[s.Start] = suspect{peer: p, version: s.Version, since: now, above: math.MaxInt64}
-		// Put once more, which shows ourselves to a twin, and go on looking for
-		// as long as a living one may take to put again.
-		p.after(taskState, time.Second)
-		p.own.dirty, p.own.haste = true, hurried
-		t.watch(p, now.Add(twinWatch))
-	case p == first.peer && s.Version > first.version && s.Time > first.since.UnixMilli() && seq > first.above:
-		t.told = true
-		c.count("twin")
-		yield := cmp.Or(c.incarnation.Compare(s.Incarnation), cmp.Compare(c.start, s.Start)) < 0
-		if p.mode.Publish && c.isReady && !c.closing {
-			p.putStateNow(nil) // the last one, if we yield: it proves us to the twin
-		}
-		t.yielded, t.answered = yield, s.Version
-		if yield {
-			t.watch(p, now.Add(twinWatch))
-		}
-		c.handler.OnTwin(Twin{Incarnation: s.Incarnation, Start: s.Start, Yield: yield})
+	case !o.proven && t.proof(p, o, s, seq):
+		o.proven, o.ours = true, nil
+		o.skew, o.signed = signed.Sub(now), now // it was signed just now
+		t.stir(c)
+		t.met(p, o)
+	case !o.proven || !news:
+	case t.yield.on:
+		t.answer(p, o)
+	case !o.outranks(c): // friends must not go by what it says
+		t.stir(c)
+		p.putAbove(asked)
 	}
 }
 
-// answer puts our state above a twin's to which we have yielded, so that it
-// learns of us too.
-func (t *twins) answer(p *peer, s *wire.State) {
-	c := p.c
-	if !t.yielded || t.answers == twinAnswers || s.Version <= t.answered || !p.mode.Publish || !c.isReady || c.closing || p.own.putting {
-		return
+// proof reports whether the record shows that the other one lives.
+func (t *twins) proof(p *peer, o *other, s *wire.State, seq int64) bool {
+	if t.yield.on { // we put nothing that it could stand above
+		return o.outranks(p.c) && s.Time > t.yield.since.UnixMilli()
 	}
-	t.answers++
-	t.answered = s.Version
-	p.putStateNow(nil)
+	ours := o.ours[p]
+	return ours != nil && seq > ours.seq && s.Version > max(o.first, ours.version) && s.Time > o.since.UnixMilli()
+}
+
+// outranks reports whether it is for us to yield to the other one.
+func (o *other) outranks(c *Courier) bool {
+	return cmp.Or(o.incarnation.Compare(c.incarnation), cmp.Compare(o.start, c.start)) > 0
+}
+
+// room reports whether one more can be remembered, and forgets what has come to
+// nothing.
+func (t *twins) room(c *Courier, now time.Time) bool {
+	maps.DeleteFunc(t.others, func(_ uint64, o *other) bool {
+		return now.Sub(o.since).Abs() > twinWatch && (!o.proven || o.ended)
+	})
+	if len(t.others) >= maxOthers {
+		c.count("fault.starts")
+		return false
+	}
+	return true
 }
 
 // written notes a put of our state to p that went well.
-func (t *twins) written(p *peer, seq int64) {
-	for start, s := range t.suspects {
-		if s.peer == p && s.above == math.MaxInt64 {
-			s.above = seq
-			t.suspects[start] = s
+func (t *twins) written(p *peer, version uint64, seq int64) {
+	for _, o := range t.others {
+		if !o.proven && o.ours[p] == nil {
+			o.ours[p] = &placed{version, seq}
 		}
 	}
 }
 
-// watch asks holders for our own record until it is told of a twin, or the time
-// is over.
-func (t *twins) watch(p *peer, until time.Time) {
-	c := p.c
-	c.loop.After(c.jitter(twinEvery), func() {
-		over := t.told && (!t.yielded || t.answers == twinAnswers)
-		if p.stopped || over || c.closing || c.closed || c.loop.Now().After(until) {
-			return
+// putAbove has our state put above another one's. (Who has yielded puts none.)
+func (p *peer) putAbove(h haste) {
+	p.own.dirty, p.own.haste = true, max(p.own.haste, h)
+	p.putSoon(stateDebounce)
+}
+
+// stir has us look often for a while.
+func (t *twins) stir(c *Courier) {
+	t.hot = c.loop.Now().Add(twinNews)
+	t.arm(c)
+}
+
+func (t *twins) arm(c *Courier) {
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	every := twinEvery
+	switch {
+	case c.loop.Now().Before(t.hot):
+		every = twinOften
+	case c.quiet:
+		every *= quietFactor
+	}
+	t.timer = c.loop.After(every, func() {
+		t.timer = nil
+		if !c.closing && !c.closed {
+			t.arm(c)
+			t.tick(c)
 		}
-		week := crypto.Week(c.loop.Now())
-		_, key := p.slotKey(crypto.Out, week)
-		c.budget.spend(twinAsk)
-		c.then(func() {
-			c.slots.Get(Query{Key: key, Salt: saltState, Ask: twinAsk}, func(i Item) {
-				p.sawOwn(week, i)
-			}, func(Health) { t.watch(p, until) })
+	})
+}
+
+// tick looks where twins meet, and wherever one is suspected.
+func (t *twins) tick(c *Courier) {
+	now := c.loop.Now()
+	var at []*peer
+	if p := c.meeting(); p != nil {
+		at = append(at, p)
+		if t.beats() && now.Sub(p.own.last) >= twinBeat {
+			p.putAbove(asked)
+		}
+	}
+	for _, o := range t.others {
+		if !o.proven && !o.peer.stopped && now.Sub(o.since) < twinWatch && !slices.Contains(at, o.peer) {
+			at = append(at, o.peer)
+		}
+	}
+	t.ticks++
+	for _, p := range at {
+		ask := twinAsk
+		if now.Before(t.hot) {
+			if t.ticks%3 == 0 {
+				ask = 0
+			}
+			if t.doubts() && now.Sub(p.own.last) >= twinAgain {
+				p.own.last = time.Time{} // all the way
+				p.putAbove(asked)
+			}
+		}
+		t.look(p, ask)
+	}
+}
+
+// doubts reports whether somebody is suspected and not proven.
+func (t *twins) doubts() bool {
+	for _, o := range t.others {
+		if !o.proven {
+			return true
+		}
+	}
+	return false
+}
+
+// look reads our own record, from that many known holders; 0: all the way.
+func (t *twins) look(p *peer, ask int) {
+	c := p.c
+	week := crypto.Week(c.loop.Now())
+	_, key := p.slotKey(crypto.Out, week)
+	if ask == 0 {
+		c.budget.spend(costWalk)
+	} else {
+		c.budget.spend(ask)
+	}
+	c.then(func() {
+		c.slots.Get(Query{Key: key, Salt: saltState, Ask: ask}, func(i Item) {
+			p.sawOwn(week, i)
+		}, func(h Health) {
+			if t.yield.on && !p.stopped && !c.closing && !c.closed {
+				t.looked(p, ask, h)
+			}
 		})
 	})
 }

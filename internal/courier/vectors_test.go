@@ -86,7 +86,9 @@ func vectorReader(t *testing.T, in map[string]string) (reader *node, from *peer)
 	reader.start()
 	writer := identityOf(t, in["from"]).ID()
 	reader.add(writer, wire.RelationFriend, vectorBond)
-	return reader, reader.c.peers[writer]
+	from = reader.c.peers[writer]
+	from.online = true // has proven itself: mail would else be too early
+	return reader, from
 }
 
 // openVector opens a vector's bytes as they say, and gives the outcome.

@@ -136,6 +136,8 @@ type node struct {
 	thens          []func()
 	packets        int // that its DHT operations are reckoned to have sent
 	datagrams      int
+	puts           int
+	writes         map[[32]byte]bool // keys that it has put under
 
 	friends        map[crypto.ID]*friendship
 	states         map[crypto.ID][]*wire.State
@@ -205,6 +207,7 @@ func (w *world) nodeAt(name string, addr netip.AddrPort, id *crypto.Identity) *n
 		profiles: make(map[crypto.ID]*wire.Profile),
 		online:   make(map[crypto.ID]bool),
 		cables:   make(map[crypto.ID]*cable),
+		writes:   make(map[[32]byte]bool),
 		presence: wire.PresenceOnline,
 	}
 	n.rotate()

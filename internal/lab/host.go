@@ -301,6 +301,21 @@ func (h *Host) segment(addr netip.Addr) *Segment {
 	return nil
 }
 
+// Forge sends a datagram as from somebody else's address, as one may where the network does not look at sources. Taps
+// do not see it.
+func (h *Host) Forge(b []byte, from, to netip.AddrPort) {
+	n := h.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.now()
+	n.deliverDue(now)
+	n.stats.Sent++
+	n.stats.SentBytes += uint64(len(b))
+	h.home.carry(&datagram{due: now, origin: h, from: from, to: to, b: slices.Clone(b)})
+	n.deliverDue(now)
+	n.arm(now)
+}
+
 // arrive puts a datagram into the receive buffer of the conn it is for. Called with net.mu held.
 func (h *Host) arrive(_ *Segment, d *datagram) {
 	stats := &h.net.stats

@@ -372,6 +372,26 @@ func TestTapSeesAll(t *testing.T) {
 	})
 }
 
+// TestForge: a datagram comes as from whom it says, and cuts between the two hold.
+func TestForge(t *testing.T) {
+	onLine(t, Link{Delay: time.Second}, func(t *testing.T, l *line) {
+		forger, from, to := l.Host(addrC), netip.AddrPortFrom(addrA, 9), netip.AddrPortFrom(addrB, 7)
+		b := []byte("forged")
+		forger.Forge(b, from, to)
+		b[0] = 'F' // it is the caller's again
+		buf := make([]byte, 100)
+		n, at, err := l.to.ReadFromUDPAddrPort(buf)
+		if err != nil || string(buf[:n]) != "forged" || at != from || time.Since(l.start) != time.Second {
+			t.Errorf("got %q from %v after %v, %v; want forged from %v after 1 s", buf[:n], at, time.Since(l.start), err, from)
+		}
+		l.Partition([]netip.Addr{addrA}, []netip.Addr{addrB})
+		forger.Forge(b, from, to)
+		if s := l.Stats(); s.Partitioned != 1 || s.Sent != 2 {
+			t.Errorf("counted %+v, want 1 of 2 cut off", s)
+		}
+	})
+}
+
 func TestReceiveBufferIsBounded(t *testing.T) {
 	n := New(Options{ReceiveBuffer: 10 * (100 + datagramOverhead)})
 	defer n.Close()
