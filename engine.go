@@ -55,8 +55,9 @@ type engine struct {
 	ready  chan struct{} // closed when the DHT has first answered
 	tasks  sync.WaitGroup
 
-	releaseOnce sync.Once
-	releaseErr  error
+	releasing  atomic.Bool
+	released   chan struct{} // closed when all was given back
+	releaseErr error         // set before that
 
 	queueMu sync.Mutex
 	queue   []func()
@@ -354,26 +355,30 @@ func (e *engine) shut() error {
 }
 
 // release gives back what start took, in reverse, once; another call waits for
-// the first and returns the same. The loop has ended or was never begun.
+// the first and returns the same. (It waits on a channel: who waits for a mutex
+// stops the time of a synctest bubble.) The loop has ended or was never begun.
 func (e *engine) release() error {
-	e.releaseOnce.Do(func() {
-		var errs []error
-		e.hub.Close(net.ErrClosed)
-		e.inbox.close()
-		e.services.close()
-		errs = append(errs, e.links.close())
-		if e.dht != nil {
-			errs = append(errs, e.dht.Close())
-		}
-		for _, s := range e.sockets {
-			errs = append(errs, s.Close())
-		}
-		e.tasks.Wait()
-		if e.store != nil {
-			errs = append(errs, e.store.Close())
-		}
-		e.releaseErr = errors.Join(errs...)
-	})
+	if e.releasing.Swap(true) {
+		<-e.released
+		return e.releaseErr
+	}
+	defer close(e.released)
+	var errs []error
+	e.hub.Close(net.ErrClosed)
+	e.inbox.close()
+	e.services.close()
+	errs = append(errs, e.links.close())
+	if e.dht != nil {
+		errs = append(errs, e.dht.Close())
+	}
+	for _, s := range e.sockets {
+		errs = append(errs, s.Close())
+	}
+	e.tasks.Wait()
+	if e.store != nil {
+		errs = append(errs, e.store.Close())
+	}
+	e.releaseErr = errors.Join(errs...)
 	return e.releaseErr
 }
 

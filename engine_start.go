@@ -63,15 +63,16 @@ func start(ctx context.Context, config Config) (_ *Node, err error) {
 		return nil, ctxError(ctx, "start", config.Dir, "not begun")
 	}
 	e := &engine{
-		log:     config.Logger,
-		config:  config,
-		done:    make(chan struct{}),
-		ready:   make(chan struct{}),
-		wake:    make(chan struct{}, 1),
-		overlay: map[rowKey][]byte{},
-		mail:    map[crypto.ID]*mailbox{},
-		stepped: map[crypto.ID]*mailbox{},
-		hub:     eventq.NewHub[Event](config.EventQueue),
+		log:      config.Logger,
+		config:   config,
+		done:     make(chan struct{}),
+		released: make(chan struct{}),
+		ready:    make(chan struct{}),
+		wake:     make(chan struct{}, 1),
+		overlay:  map[rowKey][]byte{},
+		mail:     map[crypto.ID]*mailbox{},
+		stepped:  map[crypto.ID]*mailbox{},
+		hub:      eventq.NewHub[Event](config.EventQueue),
 	}
 	limits := delivery.DefaultLimits()
 	e.limits = &limits
