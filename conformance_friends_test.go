@@ -642,7 +642,7 @@ func TestSeenAgain(t *testing.T) {
 		if took := time.Since(begun); took > most {
 			t.Errorf("restart: both saw each other online after %v, want within %v", took, most)
 		}
-		for _, outage := range append(outages(), time.Hour, time.Minute) {
+		for _, outage := range append(outages(), time.Duration(fewer(60, 1))*time.Minute, time.Minute) {
 			took := p.apart(t, outage, func() { n.Partition(p.bob.Node) }, n.Heal)
 			if took > most {
 				t.Errorf("outage of %v: both saw each other online after %v, want within %v", outage, took, most)

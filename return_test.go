@@ -25,7 +25,7 @@ const (
 
 // outages are the lengths that are tried.
 func outages() []time.Duration {
-	all := []time.Duration{20 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}
+	all := []time.Duration{20 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}[:fewer(4, 2)]
 	if *longOutage > 0 {
 		all = append(all, *longOutage)
 	}
@@ -52,12 +52,9 @@ func (p *pair) apart(t *testing.T, outage time.Duration, lose, back func()) time
 }
 
 // TestReturn: after an outage of any length and kind two friends see each other
-// within seconds.
+// within seconds. (TestSeenAgain has that of a partition.)
 func TestReturn(t *testing.T) {
 	for name, of := range map[string]func(n *carriertest.Network, p *pair) (lose, back func()){
-		"partition": func(n *carriertest.Network, p *pair) (lose, back func()) {
-			return func() { n.Partition(p.bob.Node) }, n.Heal
-		},
 		"unplugged": func(n *carriertest.Network, p *pair) (lose, back func()) {
 			return func() { n.Offline(p.bob.Node) }, func() { n.Online(p.bob.Node) }
 		},
