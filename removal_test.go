@@ -132,7 +132,7 @@ func TestShutdownWaitsForARemovalToArrive(t *testing.T) {
 		time.Sleep(time.Minute) // the DHT is at rest
 		n.Partition(bob.Node)
 		alice.must(ab.Remove())
-		time.AfterFunc(600*time.Millisecond, n.Heal)
+		time.AfterFunc(300*time.Millisecond, n.Heal) // probes double their distance: one falls in the rest of the second
 		alice.leave()
 		removedWithin(t, ba, 100*time.Millisecond)
 	})
