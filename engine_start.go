@@ -270,9 +270,9 @@ func (e *engine) restore() error {
 	}
 	e.friendship = friendship.New(e.identity.ID())
 	e.All(tableFriend, func(id crypto.ID, _, row []byte) bool { keep(e.friendship.Restore(id, row)); return true })
-	keep(e.restoreMail())
 	e.All(tableInbox, func(id crypto.ID, key, row []byte) bool { keep(e.inbox.restore(id, key, row)); return true })
 	slices.SortFunc(e.inbox.entries, func(a, b *inboxEntry) int { return cmp.Compare(a.arrival, b.arrival) })
+	keep(e.restoreMail()) // after the inbox, whose messages take room
 	e.prekeys = newPrekeys(e.prekeyFile)
 	keep(e.prekeys.load())
 	if len(errs) > 0 || e.cause() != nil {

@@ -5,14 +5,16 @@ import "time"
 // A link that falls silent leaves its peer in doubt. The peer is asked by
 // datagrams then, where the link led and wherever it has proven to be of late,
 // besides what the link itself does to be heard. Whoever answers neither in
-// doubtFor is offline: an older proof does not count. The link stays as it is
+// time is offline: an older proof does not count. The link stays as it is
 // meanwhile, and may recover.
 const (
-	// doubtFor bounds, with the longest silence of a link that has something to
-	// send (1.5 s) or nothing (7.5 s), how long the dead are shown online. It has
-	// room for so many questions that a line which loses every third datagram
-	// hardly ever looks like a death.
+	// doubtFor and doubtIdle bound, with the longest silence of a link that has
+	// something to send (1.5 s) or nothing (7.5 s), how long the dead are shown
+	// online. They have room for so many questions that a line which loses every
+	// third datagram hardly ever looks like a death; where nobody waits for it,
+	// also for a machine that takes 5 s to notice that its address has changed.
 	doubtFor   = 3 * time.Second
+	doubtIdle  = 6 * time.Second
 	doubtEvery = 250 * time.Millisecond
 )
 
@@ -42,7 +44,10 @@ func (p *peer) doubt(now time.Time) {
 
 // settle goes on with the questions, until the doubt has lasted for too long.
 func (p *peer) settle(now time.Time) {
-	end := p.link.suspect.Add(doubtFor)
+	end := p.link.suspect.Add(doubtIdle)
+	if len(p.outbox().items) > 0 {
+		end = p.link.suspect.Add(doubtFor)
+	}
 	if now.Before(end) {
 		for _, e := range p.endpoints {
 			if e.trusted(now) && p.sendHello(e, false) {
