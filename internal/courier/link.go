@@ -103,7 +103,7 @@ func (c *Courier) LinkMoved(id crypto.ID, at netip.AddrPort) {
 
 // LinkSuspect tells that nothing has come over the link for too long, or that it
 // goes on. Meanwhile the person is dealt with as if there were no link, and stays
-// online for three seconds: for longer only if a datagram shows that it is there.
+// online for a few seconds: for longer only if a datagram shows that it is there.
 func (c *Courier) LinkSuspect(id crypto.ID, suspect bool) {
 	if p := c.peers[id]; p != nil && p.link != nil && !c.closing && suspect == p.linked() {
 		p.linkSuspect(suspect)
