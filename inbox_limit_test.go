@@ -36,6 +36,7 @@ func TestConsumedTwiceMakesRoomOnce(t *testing.T) {
 		wantBodies(t, "the inbox", bob.rest(), "1", "2", "3")
 	})
 }
+
 // TestFullInboxAfterRestart: what was received and not consumed before a restart
 // takes its room after it, too.
 func TestFullInboxAfterRestart(t *testing.T) {
@@ -56,4 +57,3 @@ func TestFullInboxAfterRestart(t *testing.T) {
 		alice.delivered(last)
 	})
 }
-
