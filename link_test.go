@@ -338,3 +338,30 @@ func TestMessagesWhenTheLinkDies(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamsEndWithAReplacedLink: a peer that has crashed and is back at once
+// makes a new link while this end still holds the old one for alive. What ran on
+// that ends with it, not some time.
+func TestStreamsEndWithAReplacedLink(t *testing.T) {
+	bubbleWithDelay(t, 25*time.Millisecond, func(t *testing.T, n *carriertest.Network) {
+		p := newPair(t, n)
+		a, b := p.session(t, "replaced", nil)
+		x, _ := streamBetween(t, a, b, nil)
+		time.Sleep(10 * time.Second)
+		p.bob.hole(true) // nothing of its end is heard
+		p.bob.stop()
+		p.bob.hole(false)
+		begun := time.Now()
+		p.bob.start()
+		p.ba = p.bob.friend(p.alice.ID())
+		p.linked(t)
+		took := time.Since(begun)
+		if took > 5*time.Second {
+			t.Errorf("the new link took %v, so that the old one may have died of its own", took)
+		}
+		p.alice.must(x.SetReadDeadline(time.Now().Add(100 * time.Millisecond)))
+		if _, err := x.Read(make([]byte, 1)); !errors.Is(err, carrier.ErrLinkLost) {
+			t.Errorf("Read of a stream on a link that was replaced after %v: %v, want ErrLinkLost", took, err)
+		}
+	})
+}
