@@ -471,6 +471,9 @@ func (e *engine) waitLink(ctx context.Context, op string, f *Friend, wait bool) 
 			return nil, &Error{Op: op, What: shortID(f.id), Err: ErrNotFriend, Hint: "wait for acceptance first"}
 		}
 		n := e.links.with(f.id)
+		if n != nil && n.link.Err() != nil {
+			n = nil // its end is being told
+		}
 		suspect := n != nil && n.link.Suspect()
 		if n != nil && !suspect {
 			return n, nil
