@@ -329,7 +329,11 @@ func TestOverBudget(t *testing.T) {
 	if _, err := v.Read(make([]byte, 10)); !errors.Is(err, ErrOverBudget) {
 		t.Errorf("read: got %v, want ErrOverBudget", err)
 	}
-	if n := p.b.Stats()[countOverBudget]; n != 1 {
+	counted := func() uint64 { return p.b.Stats()[countOverBudget] }
+	for begun := time.Now(); counted() == 0 && time.Since(begun) < 10*time.Second; { // just after Done is closed
+		time.Sleep(time.Millisecond)
+	}
+	if n := counted(); n != 1 {
 		t.Errorf("%d sessions are counted, want 1", n)
 	}
 	if got, err := io.ReadAll(io.LimitReader(y, 500_000)); err != nil || len(got) != 500_000 {
