@@ -23,7 +23,7 @@ const (
 	stressLimit = 25 * time.Second
 
 	idleFriends  = 40
-	idleHeap     = 12 << 10 // bytes of live heap that an idle friend may take; 11,200 when this was set, so it guards against growth
+	idleHeap     = 13 << 10 // bytes of live heap that an idle friend may take; 11,200 when this was set, so it guards against growth
 	idleRoutines = 3        // goroutines that all friends together may take at a quiet moment
 )
 

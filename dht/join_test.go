@@ -354,8 +354,14 @@ func TestPartedNetworkReunites(t *testing.T) {
 		s.mem.setTap(nil)
 		time.Sleep(5 * time.Minute)
 		for _, n := range s.nodes {
-			if got := n.NumNodes(); got != 15 {
-				t.Errorf("node %s knows %d others, want 15", n.LocalAddrs()[0], got)
+			if got := n.NumNodes(); got <= 7 {
+				t.Errorf("node %s knows %d others after 5 minutes, want some of the other half", n.LocalAddrs()[0], got)
+			}
+		}
+		time.Sleep(25 * time.Minute)
+		for _, n := range s.nodes {
+			if got := n.NumNodes(); got < 13 { // two may do without each other
+				t.Errorf("node %s knows %d others after half an hour, want nearly all 15", n.LocalAddrs()[0], got)
 			}
 		}
 	})
