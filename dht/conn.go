@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"hash"
 	"net"
 	"net/netip"
 	"slices"
@@ -23,7 +24,9 @@ const tagSize = 4
 type conn struct {
 	inner  net.PacketConn
 	family *family
-	secret [32]byte
+
+	macing sync.Mutex
+	mac    hash.Hash // with a key that is drawn at random
 
 	open      chan struct{} // closed when reading may begin
 	closeOnce sync.Once
@@ -167,10 +170,18 @@ func (c *conn) stamp(p []byte, to netip.AddrPort) ([]byte, bool) {
 
 // tag returns transaction ID t with the keyed hash of it and addr behind it.
 func (c *conn) tag(t []byte, addr netip.AddrPort) []byte {
-	mac := hmac.New(sha256.New, c.secret[:])
-	mac.Write(t)
-	mac.Write(appendCompact(nil, addr))
-	return append(slices.Clone(t), mac.Sum(nil)[:tagSize]...)
+	var room [sha256.Size]byte
+	c.macing.Lock()
+	defer c.macing.Unlock()
+	c.mac.Reset()
+	c.mac.Write(t)
+	c.mac.Write(appendCompact(room[:0], addr))
+	return append(slices.Clone(t), c.mac.Sum(room[:0])[:tagSize]...)
+}
+
+func newMAC() hash.Hash {
+	key := randomSecret()
+	return hmac.New(sha256.New, key[:])
 }
 
 // untag returns the library's transaction ID in t, if we drew t for addr.

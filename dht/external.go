@@ -12,8 +12,11 @@ func (f *family) vote(from, ours netip.AddrPort) {
 	if !ours.IsValid() || ours.Port() == 0 || !f.takes(ours) || ours.Addr().IsUnspecified() || ours.Addr().IsMulticast() {
 		return
 	}
+	before, ok := f.votes.get(hostKey(from))
 	f.votes.put(hostKey(from), ours)
-	f.followAddress()
+	if !ok || before != ours {
+		f.followAddress()
+	}
 }
 
 // externalIP returns the IP address that enough nodes agree on. The caller

@@ -71,7 +71,7 @@ func newFamily(n *Node, inner net.PacketConn) (*family, error) {
 	}
 	f.table = newTable(f.id)
 	f.conn = &conn{
-		inner: inner, family: f, secret: randomSecret(),
+		inner: inner, family: f, mac: newMAC(),
 		open: make(chan struct{}), closed: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	logger := alog.Default // copied: its handlers are replaced below

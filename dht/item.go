@@ -1,6 +1,7 @@
 package dht
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha1"
@@ -57,9 +58,31 @@ func (i *Item) verify() bool {
 	return ed25519.Verify(i.Key[:], signed(i.Salt, i.Seq, v), i.Sig[:])
 }
 
+// proof remembers the item whose signature was found good last: most of those who
+// are asked for an item have the very same.
+type proof struct{ last *Item }
+
+// holds says whether the signature of the item is its key's.
+func (p *proof) holds(item Item) bool {
+	if p.last != nil && item.same(p.last) {
+		return true
+	}
+	if !item.verify() {
+		return false
+	}
+	p.last = &item
+	return true
+}
+
+// same says whether both are one item, to the last byte.
+func (i *Item) same(other *Item) bool {
+	return i.Key == other.Key && i.Seq == other.Seq && i.Sig == other.Sig &&
+		bytes.Equal(i.Salt, other.Salt) && bytes.Equal(i.Value, other.Value)
+}
+
 // itemIn returns the item of key and salt in an answer. With none, fault is nil
 // or the name of the counter that says what was wrong.
-func itemIn(r *reply, key [32]byte, salt []byte) (item Item, fault error) {
+func itemIn(r *reply, key [32]byte, salt []byte, p *proof) (item Item, fault error) {
 	values := &r.values
 	if len(values.V) == 0 || r.fault != nil {
 		return item, errNoItem
@@ -75,7 +98,7 @@ func itemIn(r *reply, key [32]byte, salt []byte) (item Item, fault error) {
 	}
 	item = Item{Key: key, Salt: salt, Value: value, Seq: *values.Seq, Sig: values.Sig, From: r.addr}
 	switch {
-	case !item.verify():
+	case !p.holds(item):
 		return item, errItemSignature
 	case item.Seq > time.Now().Add(MaxAhead).UnixMilli():
 		return item, errItemFuture
@@ -102,7 +125,8 @@ type Query struct {
 	Newer int64
 	// Ask is how many of the nodes known to be near the item are asked, directly
 	// and in one round trip, in rotation. 0 = a full walk. When none is known (yet,
-	// or any more), a walk is made instead, and Health.Walked says so.
+	// or any more) nobody is asked: Health.Asked is 0, there is no error, and it is
+	// for the caller to say whether a walk, which costs far more, is worth it now.
 	Ask int
 }
 
@@ -129,7 +153,7 @@ func (h *Health) merge(f found) {
 //
 // That there is no item is no error, only no call of each; one miss in some
 // hundred is normal, so callers look again. The error matches ErrNoAnswer when
-// nodes were asked and none answered or none are known, ErrInvalid for a salt
+// nodes were asked and none answered or a walk knows none to ask, ErrInvalid for a salt
 // too long, net.ErrClosed after Close, and ctx's error.
 func (n *Node) Get(ctx context.Context, q Query, each func(Item)) (Health, error) {
 	var h Health
@@ -163,8 +187,9 @@ func (n *Node) Get(ctx context.Context, q Query, each func(Item)) (Health, error
 	if q.Newer != 0 {
 		args.Seq = &q.Newer
 	}
+	var p proof
 	_, err = n.consult(ctx, lookup{target: where, method: "get", args: args}, q.Ask, &h, func(r *reply) bool {
-		item, fault := itemIn(r, q.Key, q.Salt)
+		item, fault := itemIn(r, q.Key, q.Salt, &p)
 		if fault != nil {
 			if !errors.Is(fault, errNoItem) {
 				n.count(fault.Error())
@@ -182,12 +207,14 @@ func (n *Node) Get(ctx context.Context, q Query, each func(Item)) (Health, error
 	return h, err
 }
 
-// consult runs a lookup, at the nodes known for its target when ask is positive
-// and there are any, else as a walk, and remembers what it learns of them. visit
-// says whether the node has what was looked for.
+// consult runs a lookup, at nodes known for its target when ask is positive, else
+// as a walk, and remembers what it learns of them. visit says whether the node has
+// what was looked for.
 func (n *Node) consult(ctx context.Context, l lookup, ask int, h *Health, visit func(*reply) bool) (found, error) {
 	if ask > 0 {
-		l.only = n.holders.turn(l.target, ask, l.near)
+		if l.only = n.holders.turn(l.target, ask, l.near); len(l.only) == 0 {
+			return found{}, nil
+		}
 	}
 	has := make(map[netip.AddrPort]bool)
 	heard := make(map[netip.AddrPort]bool)

@@ -171,7 +171,7 @@ func FuzzPacket(f *testing.F) {
 		}
 		if lib.R != nil {
 			r := &reply{contact: contact{addr: from}, family: n.families[0], values: *lib.R}
-			_, _ = itemIn(r, lib.R.K, nil)
+			_, _ = itemIn(r, lib.R.K, nil, &proof{})
 			if nodes := r.nodes(); len(nodes) > maxNamed {
 				t.Fatalf("%d nodes taken from one answer", len(nodes))
 			}

@@ -170,8 +170,9 @@ func (w *writing) walk(ctx context.Context, width int) bool {
 	l := lookup{target: w.target, method: "get", writes: true, width: width, args: krpc.MsgArgs{Target: krpc.ID(w.target)}}
 	w.all = false
 	var held []netip.AddrPort
+	p := proof{&w.item}
 	f, err := w.node.consult(ctx, l, 0, &w.result.Health, func(r *reply) bool {
-		item, fault := itemIn(r, w.item.Key, w.item.Salt)
+		item, fault := itemIn(r, w.item.Key, w.item.Salt, &p)
 		if fault != nil {
 			if !errors.Is(fault, errNoItem) {
 				w.node.count(fault.Error())
@@ -275,7 +276,7 @@ func (w *writing) reread(ctx context.Context, h holder) {
 	if err != nil {
 		return
 	}
-	item, fault := itemIn(r, w.item.Key, w.item.Salt)
+	item, fault := itemIn(r, w.item.Key, w.item.Salt, &proof{&w.item})
 	switch {
 	case errors.Is(fault, errNoItem):
 		w.node.count("put_refused")

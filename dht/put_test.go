@@ -31,8 +31,11 @@ func TestPutUpdates(t *testing.T) {
 			t.Fatalf("Put: %+v, %v", res, err)
 		}
 		reader := without(s.nodes, public(key))
-		if got, h := read(t, reader, Query{Key: q.Key, Salt: q.Salt, Ask: 3}); got != "one" || !h.Walked {
-			t.Errorf("first ask: %q, %+v, want a walk", got, h)
+		if got, h := read(t, reader, Query{Key: q.Key, Salt: q.Salt, Ask: 3}); got != "" || h != (Health{}) {
+			t.Errorf("first ask: %q, %+v, want nobody to ask", got, h)
+		}
+		if got, h := read(t, reader, q); got != "one" || !h.Walked {
+			t.Errorf("first look: %q, %+v, want a walk", got, h)
 		}
 		put.Value, put.Seq, put.Direct = []byte("two"), 2, true
 		start := time.Now()
@@ -92,13 +95,13 @@ func TestAskRotates(t *testing.T) {
 				t.Errorf("holder %d was asked %d times in 8 asks of 2 of 8, want 2", i, got)
 			}
 		}
-		// Holders that fail are forgotten; with none left there is a walk.
+		// Holders that fail are forgotten; with none left nobody is asked.
 		closeFakes(fakes...)
 		for range 4 {
 			_, _ = n.Get(t.Context(), Query{Key: item.Key, Ask: 2}, func(Item) {})
 		}
-		if h, err := n.Get(t.Context(), Query{Key: item.Key, Ask: 2}, func(Item) {}); !h.Walked || !errors.Is(err, ErrNoAnswer) {
-			t.Errorf("ask with no holder left: %+v, %v, want a walk", h, err)
+		if h, err := n.Get(t.Context(), Query{Key: item.Key, Ask: 2}, func(Item) {}); h != (Health{}) || err != nil {
+			t.Errorf("ask with no holder left: %+v, %v, want nobody asked", h, err)
 		}
 	})
 }

@@ -158,16 +158,23 @@ func (t *table) all() []tableNode {
 // closest returns the n nodes closest to target, nearest first. With since set,
 // only good ones: those that answered after it and failed nothing.
 func (t *table) closest(target nodeID, n int, since time.Time) []contact {
-	var found []contact
+	found := make([]contact, 0, n+1) // nearest first
 	for i := range t.buckets {
 		for _, node := range t.buckets[i] {
-			if since.IsZero() || node.seen.After(since) && node.failed == 0 {
-				found = append(found, node.contact)
+			if !since.IsZero() && (!node.seen.After(since) || node.failed > 0) {
+				continue
+			}
+			at := len(found)
+			for at > 0 && closer(target, node.id, found[at-1].id) < 0 {
+				at--
+			}
+			if at < n {
+				found = slices.Insert(found, at, node.contact)
+				found = found[:min(n, len(found))]
 			}
 		}
 	}
-	slices.SortFunc(found, func(a, b contact) int { return closer(target, a.id, b.id) })
-	return found[:min(n, len(found))]
+	return found
 }
 
 func (t *table) len() int { return len(t.addrs) }

@@ -25,6 +25,7 @@ type twins struct {
 	hot    time.Time         // until then we look often: there is news
 	timer  Timer
 	ticks  int
+	walked time.Time // when we last looked all the way
 	yield  yield
 }
 
@@ -67,6 +68,8 @@ const (
 	// holders than its twin.
 	twinAgain = 30 * time.Second
 	twinAsk   = 2
+	// twinWalk is how often we look all the way because no holders are known.
+	twinWalk = 10 * time.Minute
 )
 
 func (t *twins) restore(c *Courier) error {
@@ -302,6 +305,7 @@ func (t *twins) look(p *peer, ask int) {
 	week := crypto.Week(c.loop.Now())
 	_, key := p.slotKey(crypto.Out, week)
 	if ask == 0 {
+		t.walked = c.loop.Now()
 		c.budget.spend(costWalk)
 	} else {
 		c.budget.spend(ask)
@@ -310,8 +314,14 @@ func (t *twins) look(p *peer, ask int) {
 		c.slots.Get(Query{Key: key, Salt: saltState, Ask: ask}, func(i Item) {
 			p.sawOwn(week, i)
 		}, func(h Health) {
-			if t.yield.on && !p.stopped && !c.closing && !c.closed {
+			if p.stopped || c.closing || c.closed {
+				return
+			}
+			if t.yield.on {
 				t.looked(p, ask, h)
+			}
+			if ask > 0 && h.Asked == 0 && c.loop.Now().Sub(t.walked) >= twinWalk {
+				t.look(p, 0)
 			}
 		})
 	})

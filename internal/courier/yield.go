@@ -23,7 +23,6 @@ type yield struct {
 	silent   uint64        // nonce of the one that was last taken for gone without a goodbye
 	heard    time.Time     // since when every look was answered
 	looked   time.Time     // when the last one was
-	walked   time.Time     // when we last looked all the way
 }
 
 const (
@@ -33,9 +32,6 @@ const (
 	// time that one was taken for gone and was not, as when it has no network.
 	twinSilence    = 20 * time.Minute
 	twinSilenceMax = 4 * time.Hour
-	// twinWalk is how often it is looked for all the way where no holders are
-	// known.
-	twinWalk = 10 * time.Minute
 	// twinAnswers is how often one that has yielded still puts its state above
 	// the twin's: the twin takes two records of ours for proof.
 	twinAnswers = 3
@@ -127,9 +123,7 @@ func (t *twins) looked(p *peer, ask int, h Health) {
 	switch gone := t.gone(c); {
 	case gone && ask == 0 && h.Answered > 0:
 		c.comeBack()
-	case ask == 0:
-	case gone, h.Asked == 0 && now.Sub(y.walked) >= twinWalk:
-		y.walked = now
+	case gone && ask > 0:
 		t.look(p, 0) // lest a few holders hide it
 	}
 }
