@@ -39,16 +39,12 @@ func TestIdentityText(t *testing.T) {
 		s := string(text)
 		lines := strings.Split(strings.TrimSpace(s), "\n")
 		code := strings.Join(lines[1:len(lines)-1], "")
-		for name, mangled := range map[string]string{
-			"as it is":        s,
-			"CRLF":            strings.ReplaceAll(s, "\n", "\r\n"),
-			"CR":              strings.ReplaceAll(s, "\n", "\r"),
-			"in a letter":     "Dear Alice,\n\nthis is you:\n" + s + "\nKeep it well.\n-- \nAlice\n",
-			"with a mark":     "\ufeff" + s,
-			"indented":        strings.ReplaceAll(s, "\n", "\n    "),
-			"no last line":    strings.TrimSpace(s),
-			"in one line":     lines[0] + code + lines[len(lines)-1],
-			"wrapped shorter": lines[0] + "\n" + strings.Join(strings.SplitAfter(code, "A"), "\n") + "\n" + lines[len(lines)-1],
+		crlf := strings.NewReplacer("\n", "\r\n")
+		for name, mangled := range map[string]string{ // each takes a derivation of the key, so several at once
+			"with a mark, in a letter, with CRLF":     "\ufeff" + crlf.Replace("Dear Alice,\n\nthis is you:\n"+s+"\nKeep it well.\n-- \nAlice\n"),
+			"with CR, indented, without the last end": strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(s, "\n", "\n    ")), "\n", "\r"),
+			"in one line": lines[0] + code + lines[len(lines)-1],
+			"wrapped shorter, without the last line end": lines[0] + "\n" + strings.Join(strings.SplitAfter(code, "A"), "\n") + "\n" + lines[len(lines)-1],
 		} {
 			if got, err := carrier.OpenIdentity([]byte(mangled), pass); err != nil || !bytes.Equal(got, exported) {
 				t.Errorf("%s: %d bytes, %v, want %d", name, len(got), err, len(exported))

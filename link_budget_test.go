@@ -15,7 +15,7 @@ const (
 	linkHeap            = 32 << 10 // bytes that an idle link takes, both ends
 	linkRoutines        = 2        // goroutines, both ends
 	sessionRoutines     = 4        // at each end
-	budgetPairs         = 8
+	budgetPairs         = 6
 	budgetSessions      = 10
 	budgetStreams       = 50
 	budgetRounds        = 3
@@ -79,7 +79,7 @@ func TestIdleLinks(t *testing.T) {
 func measureLinks(t *testing.T, count int) (goroutines int, heap int64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := carriertest.NewNetwork(t, nil)
+		n := carriertest.NewNetwork(t, fewRouters())
 		var pairs []*pair
 		for range count {
 			p := &pair{alice: newEphemeral(t, n, "Alice"), bob: newEphemeral(t, n, "Bob")}

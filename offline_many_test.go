@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +32,7 @@ const (
 // memory of both nodes hardly moves meanwhile. Sockets and disks are real.
 func TestManyOfflineMessages(t *testing.T) {
 	leakFree(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // as in a program, for the highest heap is measured
 	bootstrap := loopbackDHT(t, 8)
 	start := func(dir string) *carrier.Node {
 		node, err := carrier.Start(t.Context(), carrier.Config{Dir: dir, Bootstrap: bootstrap, Listen: "127.0.0.1:0"})

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -109,7 +108,6 @@ func TestSystemSchedules(t *testing.T) {
 	case testing.Short():
 		n = min(n, 15)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // a fifth of the time; the heap is small
 	var mu sync.Mutex
 	var total scheduleTally
 	t.Run("seeds", func(t *testing.T) {
