@@ -138,6 +138,9 @@ func TestSystemSchedules(t *testing.T) {
 	slices.Sort(total.Calm)
 	t.Logf("all had come to its end %v after all was mended in the median, %v in 99 of 100, %v at most (virtual)",
 		total.Calm[len(total.Calm)/2], total.Calm[len(total.Calm)*99/100], total.Calm[len(total.Calm)-1])
+	if len(total.Calm) < 100 {
+		return // few say nothing of how often each thing is done
+	}
 	for what, n := range total.least() { // schedules that exercise nothing prove nothing
 		if n[0] < n[1]*len(total.Calm)/200 {
 			t.Errorf("%s: %d times in %d schedules, want at least %d in 200", what, n[0], len(total.Calm), n[1])
