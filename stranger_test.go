@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,13 @@ type stranger struct {
 	host        netip.Addr
 	conn        net.PacketConn
 	dht         *dht.Node
+	pairs       *sync.Map // of pairKey to *crypto.Pair: an attack derives each once
+}
+
+// pairKey is who talks with whom.
+type pairKey struct {
+	identity *crypto.Identity
+	with     carrier.ID
 }
 
 // newStranger makes one on a host of its own. It must be closed in the bubble.
@@ -66,6 +74,7 @@ func newStrangerOn(t *testing.T, network *carriertest.Network, host carrier.Net)
 		host:        local[0].Addr(),
 		conn:        conns[0],
 		dht:         node,
+		pairs:       &sync.Map{},
 	}
 	if err := node.Join(t.Context()); err != nil {
 		<-node.Ready() // the first answers may be lost; it goes on trying
@@ -93,10 +102,15 @@ func (s *stranger) rise() uint64 {
 
 func (s *stranger) pair(t *testing.T, with carrier.ID) *crypto.Pair {
 	t.Helper()
+	key := pairKey{s.identity, with}
+	if pair, ok := s.pairs.Load(key); ok {
+		return pair.(*crypto.Pair)
+	}
 	pair, err := s.identity.Pair(with)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.pairs.Store(key, pair)
 	return pair
 }
 
