@@ -92,7 +92,7 @@ type engine struct {
 	prekeys    *prekeys
 	yields     atomic.Bool // to another node with this identity; set by the loop
 	closing    bool        // Shutdown was called
-	joined     time.Time   // when the DHT first answered
+	joined     time.Time   // when the DHT first answered, at all or after a silence
 	connected  bool        // the DHT answers
 	answered   time.Time   // when it last did
 	failed     error       // why the store can no longer be trusted

@@ -180,8 +180,8 @@ var errFewCopies = errors.New("too few copies")
 // finds.
 const fewCopies = 3
 
-// joiningFor is how long after its first answer the DHT may still know so few
-// nodes that a copy at every one of them says nothing.
+// joiningFor is how long after its first answer, at all or after a silence, the
+// DHT may still know so few nodes that a copy at every one of them says nothing.
 const joiningFor = 5 * time.Second
 
 // fromPut runs on the loop.

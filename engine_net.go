@@ -217,7 +217,10 @@ func (e *engine) watch() {
 // else had been given up is tried again at once, from where we are now.
 func (e *engine) returned() {
 	e.log.Info("the line is back")
-	e.post(func() { e.heard(dht.Health{Answered: 1}) })
+	e.post(func() {
+		e.heard(dht.Health{Answered: 1})
+		e.joined = e.Now()
+	})
 	e.networkChanged()
 }
 
