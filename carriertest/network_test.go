@@ -142,6 +142,7 @@ func TestPartitionOfTwo(t *testing.T) {
 // TestRestartOnTheSameHost: a node that comes back with its directory and Host
 // is the same person at the same address.
 func TestRestartOnTheSameHost(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T) {
 		n := carriertest.NewNetwork(t, nil)
 		config := carrier.Config{Dir: t.TempDir(), Name: "Bob", Net: n.Host()}

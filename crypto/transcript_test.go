@@ -18,8 +18,18 @@ func TestTranscriptFields(t *testing.T) {
 	me, you, other := NewIdentity(), NewIdentity(), NewIdentity()
 	tr := sampleTranscript(me.ID(), you.ID())
 	s := me.Sign(tr)
-	if !tr.Verify(s) {
-		t.Fatal("a good signature does not verify")
+	pair := pairOf(t, you, me)
+	verifiers := map[string]func(Transcript, Signature) bool{"by the ID": Transcript.Verify, "by the pair": pair.Verify}
+	for name, verify := range verifiers {
+		if !verify(tr, s) {
+			t.Fatalf("a good signature does not verify %s", name)
+		}
+	}
+	if own := sampleTranscript(you.ID(), me.ID()); pair.Verify(own, you.Sign(own)) {
+		t.Error("the owner of a pair passes for the friend")
+	}
+	if third := sampleTranscript(other.ID(), you.ID()); pair.Verify(third, other.Sign(third)) {
+		t.Error("a third one passes for the friend")
 	}
 	for name, change := range map[string]func(*Transcript){
 		"type":         func(x *Transcript) { x.Type = "mail" },
@@ -36,15 +46,19 @@ func TestTranscriptFields(t *testing.T) {
 	} {
 		changed := tr
 		change(&changed)
-		if changed.Verify(s) {
-			t.Errorf("%s changed, and the signature still verifies", name)
+		for by, verify := range verifiers {
+			if verify(changed, s) {
+				t.Errorf("%s changed, and the signature still verifies %s", name, by)
+			}
 		}
 	}
 	for n := range s {
 		bad := s
 		bad[n] ^= 1
-		if tr.Verify(bad) {
-			t.Errorf("byte %d of the signature changed, and it still verifies", n)
+		for by, verify := range verifiers {
+			if verify(tr, bad) {
+				t.Errorf("byte %d of the signature changed, and it still verifies %s", n, by)
+			}
 		}
 	}
 }

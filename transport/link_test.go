@@ -643,6 +643,8 @@ func TestUnansweredPath(t *testing.T) {
 		if got := j.b.Path().Remote; got != before {
 			t.Errorf("the path has changed to %v", got)
 		}
+		j.mu.Lock()
+		defer j.mu.Unlock()
 		if toVictim > fromVictim {
 			t.Errorf("%d bytes to the victim for %d from it", toVictim, fromVictim)
 		}

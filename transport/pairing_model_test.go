@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"container/heap"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	pairingSchedules = flag.Int("pairing-schedules", 3000, "how many random schedules two pairings run through")
+	pairingSchedules = flag.Int("pairing-schedules", 2000, "how many random schedules two pairings run through")
 	pairingSeed      = flag.Uint64("pairing-seed", 0, "the one schedule to run, with a log; 0: -pairing-schedules of them")
 )
 
@@ -140,18 +140,21 @@ type modelEvent struct {
 	do  func()
 }
 
+// modelEvents are what will happen, what is next at the end. They are few.
 type modelEvents []modelEvent
 
-func (q modelEvents) Len() int { return len(q) }
-func (q modelEvents) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+func (q modelEvents) next() modelEvent { return q[len(q)-1] }
+
+func (q *modelEvents) push(e modelEvent) {
+	i, _ := slices.BinarySearchFunc(*q, e, func(a, b modelEvent) int { return cmp.Or(cmp.Compare(b.at, a.at), cmp.Compare(b.seq, a.seq)) })
+	*q = slices.Insert(*q, i, e)
 }
-func (q modelEvents) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *modelEvents) Push(x any)   { *q = append(*q, x.(modelEvent)) }
-func (q *modelEvents) Pop() any {
-	x := (*q)[len(*q)-1]
+
+func (q *modelEvents) pop() modelEvent {
+	e := q.next()
+	(*q)[len(*q)-1] = modelEvent{}
 	*q = (*q)[:len(*q)-1]
-	return x
+	return e
 }
 
 func newPairingModel(seed uint64) *pairingModel {
@@ -178,7 +181,7 @@ func (m *pairingModel) fail(format string, args ...any) {
 
 func (m *pairingModel) after(d time.Duration, do func()) {
 	m.count++
-	heap.Push(&m.events, modelEvent{m.now + d, m.count, do})
+	m.events.push(modelEvent{m.now + d, m.count, do})
 }
 
 func (m *pairingModel) upTo(d time.Duration) time.Duration {
@@ -197,8 +200,8 @@ func (m *pairingModel) until(end time.Duration) {
 				}
 			}
 		}
-		if len(m.events) > 0 && m.events[0].at <= next {
-			e := heap.Pop(&m.events).(modelEvent)
+		if len(m.events) > 0 && m.events.next().at <= next {
+			e := m.events.pop()
 			m.now = e.at
 			e.do()
 			continue

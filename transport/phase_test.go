@@ -11,6 +11,7 @@ import (
 // each: the highest number it has received, plus one.
 type phaseEnd struct {
 	*linkKeys
+	id       connID
 	pn       uint64
 	received uint64
 	ackedIn  map[uint64]bool // phases of ours that the peer acknowledged a packet of
@@ -19,7 +20,7 @@ type phaseEnd struct {
 
 func newPhaseEnd(k *linkKeys, rekey uint64) *phaseEnd {
 	k.limits.rekey = rekey
-	return &phaseEnd{linkKeys: k, ackedIn: map[uint64]bool{}, sentIn: map[uint64]uint64{}}
+	return &phaseEnd{linkKeys: k, id: k.outID(0), ackedIn: map[uint64]bool{}, sentIn: map[uint64]uint64{}}
 }
 
 // packet seals the next packet, and fails if it is of a phase that this end was
@@ -27,7 +28,7 @@ func newPhaseEnd(k *linkKeys, rekey uint64) *phaseEnd {
 func (e *phaseEnd) packet(t *testing.T) []byte {
 	t.Helper()
 	before := e.send.phase
-	p := e.seal(nil, e.outID(0), e.pn, binary.BigEndian.AppendUint64(nil, e.received))
+	p := e.seal(nil, e.id, e.pn, binary.BigEndian.AppendUint64(nil, e.received))
 	if e.send.phase != before && !e.ackedIn[before] {
 		t.Fatalf("phase %d was begun with no packet of phase %d acknowledged", e.send.phase, before)
 	}

@@ -32,7 +32,9 @@ func bubble(t *testing.T, test func(t *testing.T, n *carriertest.Network)) {
 func bubbleAt(t *testing.T, delay time.Duration, test func(t *testing.T, n *carriertest.Network)) {
 	t.Helper()
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { test(t, carriertest.NewNetwork(t, &carriertest.Options{Delay: delay})) })
+	synctest.Test(t, func(t *testing.T) {
+		test(t, carriertest.NewNetwork(t, &carriertest.Options{Delay: delay, Routers: 10}))
+	})
 }
 
 // person is somebody with a state directory and a host, whose chat can be ended

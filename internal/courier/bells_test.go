@@ -66,10 +66,14 @@ func (n belled) Peers(infohash [20]byte, ask int, each func(netip.AddrPort), don
 	}
 	dead := n.b.dead || n.b.known[n.node] != n.b.moved
 	if !dead {
-		heard := slices.Clone(n.b.peers[infohash])
-		if len(heard) > mostPeers { // any
-			from := n.w.random.IntN(len(heard))
-			heard = slices.Concat(heard[from:], heard[:from])[:mostPeers]
+		all := n.b.peers[infohash]
+		from := 0
+		if len(all) > mostPeers { // any
+			from = n.w.random.IntN(len(all))
+		}
+		var heard []netip.AddrPort
+		for i := range min(len(all), mostPeers) {
+			heard = append(heard, all[(from+i)%len(all)])
 		}
 		n.later(n.w.dht.first, func() {
 			for _, at := range heard {

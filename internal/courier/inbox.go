@@ -87,7 +87,7 @@ func (p *peer) readInbox() {
 }
 
 func (p *peer) readSlot(in *inbox, week crypto.Epoch, w wire.WindowSlot) {
-	_, key := p.slotKey(crypto.In, week)
+	key := p.theirSlots(week)
 	salt := saltMail(int(w.Slot))
 	in.reading++
 	p.c.budget.spend(costWalk)

@@ -249,7 +249,7 @@ func TestStateIsPutAtOnceWhenTheLinkIsLost(t *testing.T) {
 // What is on its way when a link dies, or stands still, or is replaced, goes
 // again by what is next. Whatever happens, all arrives, in order and once.
 func TestNothingIsLostOrDoubledWhenLinksDie(t *testing.T) {
-	seeds := 12
+	seeds := 6
 	if testing.Short() {
 		seeds = 3
 	}

@@ -51,6 +51,7 @@ type peer struct {
 	looking   looking    // poll.go
 	own       own        // state.go
 	profile   ownProfile // profile.go
+	slots     slotsRead  // seal.go
 	presence             // hello.go
 	link      *link      // link.go; nil: there is none
 	offer     *offer     // offer.go; nil: none is open

@@ -299,7 +299,7 @@ func (p *peer) look(weeks []crypto.Epoch, ask int, done func(Health)) {
 	var newest Item
 	open := len(weeks)
 	for _, w := range weeks {
-		_, key := p.slotKey(crypto.In, w)
+		key := p.theirSlots(w)
 		q := Query{Key: key, Salt: saltState, Ask: ask}
 		if ask > 0 && w == p.looking.week {
 			q.Newer = p.looking.seq

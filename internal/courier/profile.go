@@ -128,7 +128,7 @@ func (p *peer) readProfile() {
 		}
 		open := len(weeks)
 		for _, w := range weeks {
-			_, key := p.slotKey(crypto.In, w)
+			key := p.theirSlots(w)
 			p.c.then(func() {
 				p.c.slots.Get(Query{Key: key, Salt: saltProfile}, func(i Item) {
 					if p.stopped || p.c.closed {

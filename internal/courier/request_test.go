@@ -284,7 +284,7 @@ func TestRequestEnds(t *testing.T) {
 			tt.end(w, a, b)
 			w.run(2 * time.Second)
 			puts, rung := len(w.dht.puts), w.bells.rung
-			w.run(48 * time.Hour)
+			w.run(26 * time.Hour)
 			if len(w.dht.puts) != puts || w.bells.rung != rung {
 				t.Errorf("%d puts and %d announces afterwards", len(w.dht.puts)-puts, w.bells.rung-rung)
 			}

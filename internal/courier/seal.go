@@ -30,7 +30,7 @@ func (p *peer) verify(kind string, i crypto.Incarnation, version uint64, s crypt
 	t := crypto.Transcript{
 		Type: kind, From: p.id, To: p.c.self, Incarnation: i, Version: version, Body: record,
 	}
-	if t.Verify(s) {
+	if p.pair.Verify(t, s) {
 		return true
 	}
 	p.c.count("drop.signature." + kind)
@@ -101,6 +101,22 @@ func saltMail(slot int) string { return string([]byte{'m', '0' + byte(slot)}) }
 func (p *peer) slotKey(d crypto.Direction, week crypto.Epoch) (ed25519.PrivateKey, [32]byte) {
 	k := p.pair.Slot(d, week)
 	return k, [32]byte(k[32:]) // seed ‖ public key
+}
+
+// slotsRead is where the peer's slots were read last.
+type slotsRead struct {
+	week crypto.Epoch
+	key  [32]byte
+}
+
+// theirSlots is the BEP 44 key under which the peer's slots are read in a week.
+// The last one is kept: an idle peer is asked for every few minutes, all week.
+func (p *peer) theirSlots(week crypto.Epoch) [32]byte {
+	if k := &p.slots; k.week != week || k.key == [32]byte{} {
+		k.week = week
+		_, k.key = p.slotKey(crypto.In, week)
+	}
+	return p.slots.key
 }
 
 func slotData(key [32]byte, salt string) []byte { return append(key[:], salt...) }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -370,7 +371,10 @@ func (w *world) check(i int, out Output, before map[string]string) error {
 		}
 		numbered := false
 		for key, value := range before {
-			if en, err := parseEntry([]byte(key[len(key)-8:]), []byte(value)); err == nil && key[:len(TableOutbox)+1] == TableOutbox+"\x00" && en.id == c.ID {
+			if !strings.HasPrefix(key, TableOutbox+"\x00") {
+				continue
+			}
+			if en, err := parseEntry([]byte(key[len(key)-8:]), []byte(value)); err == nil && en.id == c.ID {
 				numbered = en.numbered
 				if en.state == Expiring && c.State == Delivered {
 					w.tally.Late++

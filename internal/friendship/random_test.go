@@ -16,13 +16,13 @@ var seedFlag = flag.Uint64("seed", 0, "run only the random schedule with this se
 // are lost, repeated, replayed and seen late, states are missed, and nodes
 // restart. Once both have seen what the other has out now, they must agree.
 func TestRandomSchedules(t *testing.T) {
-	schedules(t, 2_000, false)
+	schedules(t, 1_500, false)
 }
 
 // TestRandomSchedulesWithLostStores lets nodes lose their stores too, and read
 // old states then. After that it may take an act of a person to agree again.
 func TestRandomSchedulesWithLostStores(t *testing.T) {
-	schedules(t, 1_500, true)
+	schedules(t, 1_000, true)
 }
 
 func schedules(t *testing.T, n uint64, losses bool) {

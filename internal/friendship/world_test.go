@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,17 +53,26 @@ func newWorld(names ...string) *world {
 		read:     make(map[[2]string]int),
 	}
 	for _, name := range names {
-		identity, err := crypto.IdentityFromSeed(bytes.Repeat([]byte(name[:1]), 32))
-		if err != nil {
-			panic(err)
-		}
-		n := &node{name: name, id: identity.ID()}
+		n := &node{name: name, id: named()[name[0]]}
 		n.lose()
 		w.nodes[name] = n
 		w.byID[n.id] = name
 	}
 	return w
 }
+
+// named gives the ID of each first letter of a name.
+var named = sync.OnceValue(func() map[byte]crypto.ID {
+	ids := make(map[byte]crypto.ID)
+	for letter := byte('A'); letter <= 'z'; letter++ {
+		identity, err := crypto.IdentityFromSeed(bytes.Repeat([]byte{letter}, crypto.SeedSize))
+		if err != nil {
+			panic(err)
+		}
+		ids[letter] = identity.ID()
+	}
+	return ids
+})
 
 // lose gives the node an empty store.
 func (n *node) lose() {

@@ -17,7 +17,7 @@ const (
 	lineTrip = 50 * time.Millisecond
 
 	warmUp  = 5 * time.Second
-	measure = 15 * time.Second
+	measure = 10 * time.Second
 )
 
 func line(loss float64) lab.Link {

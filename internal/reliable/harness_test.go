@@ -1,6 +1,7 @@
 package reliable_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -138,12 +139,15 @@ func (w *world) step() {
 	}
 }
 
+// spoil is what stands in memory that was given back.
+var spoil = bytes.Repeat([]byte{0xAA}, 2048)
+
 // receive hands a packet to the machine, and then spoils its memory, which is the caller's again.
 func (e *end) receive(pn uint64, packet []byte) {
 	e.w.trace("%s gets %d, %d bytes", e.name, pn, len(packet))
 	p, err := e.Receive(e.w.now, pn, packet)
-	for i := range packet {
-		packet[i] = 0xAA
+	for b := packet; len(b) > 0; {
+		b = b[copy(b, spoil):]
 	}
 	e.w.spare = append(e.w.spare, packet)
 	if err != nil && !e.closed {
@@ -163,8 +167,11 @@ func (e *end) probe(p reliable.Probe) {
 
 // over says whether err is that of a link that was closed as planned.
 func (e *end) over(err error) bool {
+	if !e.closed || err == nil {
+		return false
+	}
 	var c *reliable.ClosedError
-	return e.closed && errors.As(err, &c)
+	return errors.As(err, &c)
 }
 
 // soon has the machine called as soon as the program gets to it.

@@ -34,7 +34,7 @@ func TestTransfer(t *testing.T) {
 		ok := l.until(10*time.Minute, func() bool {
 			for _, e := range []*end{l.a, l.b} {
 				if e.known[id] != nil && e.put[id] < size {
-					e.write(id, int(min(size-e.put[id], 100_000)))
+					e.write(id, int(min(size-e.put[id], 10_000)))
 					if e.put[id] == size {
 						if err := e.known[id].CloseWrite(); err != nil {
 							t.Fatal(err)

@@ -37,13 +37,22 @@ const (
 
 func (s *schedule) chance(p float64) bool { return p > 0 && s.rng.Float64() < p }
 
+// logRange is what is drawn from, with its logarithms: most draws are from the same one as the last.
+type logRange struct {
+	low, high  int
+	from, over float64
+}
+
 // logUniform draws from low to high, each order of magnitude as likely as another.
 func (s *schedule) logUniform(low, high int) int {
 	if high <= low {
 		return high
 	}
-	x := math.Exp(math.Log(float64(low)) + s.rng.Float64()*math.Log(float64(high+1)/float64(low)))
-	return min(int(x), high)
+	r := &s.drawn
+	if r.low != low || r.high != high {
+		*r = logRange{low, high, math.Log(float64(low)), math.Log(float64(high+1) / float64(low))}
+	}
+	return min(int(math.Exp(r.from+s.rng.Float64()*r.over)), high)
 }
 
 func (s *schedule) duration(low, high time.Duration) time.Duration {

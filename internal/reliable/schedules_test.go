@@ -138,6 +138,7 @@ type schedule struct {
 	left            int           // halves that are not settled
 	last            time.Duration // when there was progress
 	buffer, scratch []byte
+	drawn           logRange // the last one
 	tally           tally
 }
 
