@@ -174,7 +174,7 @@ func TestRequestInSteadyState(t *testing.T) {
 		bob := newPerson(t, n, "Bob")
 		time.Sleep(10 * time.Minute)
 		var took []time.Duration
-		for range fewer(20, 5) {
+		for range fewer(12, 5) {
 			alice := newPerson(t, n, "Alice")
 			time.Sleep(time.Minute)
 			events, begun := bob.Events(t.Context()), time.Now()

@@ -70,7 +70,7 @@ func realNode(t *testing.T, config carrier.Config) *carrier.Node {
 // TestCloseLeavesNothing: with everything a program can have open.
 func TestCloseLeavesNothing(t *testing.T) {
 	leakFree(t)
-	bootstrap := loopbackDHT(t, 4)
+	bootstrap := loopbackDHT(t, 10)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	alice := realNode(t, carrier.Config{Dir: t.TempDir(), Name: "Alice", Bootstrap: bootstrap})

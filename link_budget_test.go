@@ -87,7 +87,7 @@ func measureLinks(t *testing.T, count int) (goroutines int, heap int64) {
 			p.linked(t)
 			pairs = append(pairs, p)
 		}
-		time.Sleep(20 * time.Minute) // until tokens and offers of the beginning are gone
+		time.Sleep(12 * time.Minute) // until tokens and offers of the beginning are gone
 		for _, p := range pairs {
 			if p.ab.Path().Kind == carrier.PathNone || p.ba.Path().Kind == carrier.PathNone {
 				t.Fatal("a pair has no link")

@@ -21,7 +21,7 @@ const (
 	// not fail the suite. The figure itself is printed.
 	stressLimit = 25 * time.Second
 
-	idleFriends  = 40
+	idleFriends  = 28
 	idleHeap     = 12 << 10 // bytes of live heap that an idle friend may take; 9,800 when this was set, so it guards against growth
 	idleRoutines = 3        // goroutines that all friends together may take at a quiet moment
 )

@@ -50,7 +50,7 @@ type Options struct {
 	// Seed chooses the chances of loss and jitter. The same seed draws the same.
 	Seed uint64
 	// Routers is how many DHT nodes the network has besides the carrier nodes.
-	// 0: 16.
+	// 0: 10.
 	Routers int
 	// Delay is the time that each datagram takes one way, Jitter what is added
 	// at random.
@@ -84,7 +84,7 @@ func NewNetwork(t testing.TB, opts *Options) *Network {
 	}
 	routers := opts.Routers
 	if routers == 0 {
-		routers = 16
+		routers = 10
 	}
 	n := &Network{
 		t: t,
