@@ -108,6 +108,62 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
+// TestReturned: while nobody answers at all, few packets are sent and a lookup
+// asks few; the end of the outage is told once, within seconds.
+func TestReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &starter{t: t, mem: newMemNet(time.Millisecond)}
+		s.network(20)
+		defer s.closeAll()
+		var returns atomic.Int32
+		n := s.node(Config{
+			Bootstrap: func(context.Context) ([]netip.AddrPort, error) { return s.nodes[0].LocalAddrs(), nil },
+			Returned:  func() { returns.Add(1) },
+		})
+		if err := n.Join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		var down atomic.Bool
+		var sent atomic.Int32
+		local := n.LocalAddrs()[0]
+		s.mem.setTap(func(from, to netip.AddrPort, _ []byte) bool {
+			if from == local {
+				sent.Add(1)
+			}
+			return !down.Load() || from != local && to != local
+		})
+		for _, outage := range []time.Duration{time.Minute, 20 * time.Minute} {
+			before := returns.Load()
+			down.Store(true)
+			time.Sleep(silentAfter)
+			for range silentQueries { // somebody wants something
+				_, _ = n.Get(t.Context(), Query{}, func(Item) {})
+			}
+			if h, err := n.Get(t.Context(), Query{}, func(Item) {}); h.Asked > knockAt || !errors.Is(err, ErrNoAnswer) {
+				t.Errorf("a lookup in an outage asked %d nodes, %v; want %d at most, and ErrNoAnswer", h.Asked, err, knockAt)
+			}
+			sent.Store(0)
+			time.Sleep(outage)
+			if rate := float64(sent.Load()) / outage.Seconds(); rate > 5 || rate < 0.5 {
+				t.Errorf("%.1f packets/s in %v of an outage, want 0.5 to 5", rate, outage)
+			}
+			down.Store(false)
+			time.Sleep(2 * knockEvery)
+			if got := returns.Load() - before; got != 1 {
+				t.Errorf("after an outage of %v its end was told %d times, want once", outage, got)
+			}
+			if h, err := n.Get(t.Context(), Query{}, func(Item) {}); err != nil || h.Answered < walkK {
+				t.Errorf("a lookup after it: %+v, %v", h, err)
+			}
+			time.Sleep(10 * time.Minute)
+			if got := returns.Load() - before; got != 1 {
+				t.Errorf("the end of the outage was told %d times, want once", got)
+			}
+		}
+	})
+}
+
 // TestSavedTable: a node that saved its table joins without bootstrap nodes,
 // under the same ID.
 func TestSavedTable(t *testing.T) {
