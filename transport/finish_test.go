@@ -138,3 +138,31 @@ func TestForgetLetsArrive(t *testing.T) {
 		<-lb.Done()
 	})
 }
+
+// TestFinishOfAnUnconfirmedLink: it says nothing to a peer that may not be there,
+// and is over at once.
+func TestFinishOfAnUnconfirmedLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRogue(t)
+		if err := r.l.SendControl(1, []byte("secret")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		r.packets()
+		begun := time.Now()
+		r.l.finish(CodeUnwanted, "enough")
+		if r.l.finishing() != nil {
+			t.Error("something waits to arrive")
+		}
+		<-r.l.stopped
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("it took %v, want nothing to be waited for", took)
+		}
+		if got := len(r.packets()); got != 0 {
+			t.Errorf("%d packets more were sent, want none", got)
+		}
+		if !errors.Is(r.l.Err(), ErrClosed) {
+			t.Errorf("the error is %v", r.l.Err())
+		}
+	})
+}

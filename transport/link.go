@@ -311,9 +311,13 @@ func (l *Link) finish(code uint64, reason string) {
 	}
 	now := l.now()
 	l.over(ErrClosed, true)
+	if !l.confirm.done { // nothing is sent on it yet, and nothing waits
+		l.machine.Close(code, reason)
+		return
+	}
 	l.closeAt = noTime // until CLOSE goes out
 	l.last = &lastWords{code: code, reason: reason, by: now, said: make(chan struct{})}
-	if l.confirm.done && !l.live.suspect() {
+	if !l.live.suspect() {
 		l.last.by += drainFor
 	}
 	l.sayLast(now)
