@@ -28,7 +28,7 @@ func TestFinish(t *testing.T) {
 					t.Fatal(err)
 				}
 				begun := time.Now()
-				j.a.finish(CodeUnwanted, "enough")
+				j.a.finish("enough")
 				if !errors.Is(j.a.Err(), ErrClosed) {
 					t.Errorf("the link's own error is %v", j.a.Err())
 				}
@@ -87,7 +87,7 @@ func TestFinishIsBounded(t *testing.T) {
 				}
 				time.Sleep(test.silent)
 				begun := time.Now()
-				j.a.finish(CodeUnwanted, "")
+				j.a.finish("")
 				if test.hurried {
 					j.a.hurry()
 				}
@@ -150,7 +150,7 @@ func TestFinishOfAnUnconfirmedLink(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		r.packets()
 		begun := time.Now()
-		r.l.finish(CodeUnwanted, "enough")
+		r.l.finish("enough")
 		if r.l.finishing() != nil {
 			t.Error("something waits to arrive")
 		}

@@ -294,16 +294,15 @@ func (l *Link) end(err error, code uint64, reason string) {
 
 // lastWords are the CLOSE of a link that is finished.
 type lastWords struct {
-	code   uint64
 	reason string
 	by     time.Duration // when it goes out at the latest
 	said   chan struct{} // closed when it does
 }
 
-// finish closes the link, but first lets the control messages arrive that wait,
-// for as long as drainFor, unless the peer is not heard. To the program it is
-// closed at once.
-func (l *Link) finish(code uint64, reason string) {
+// finish closes the link as unwanted, but first lets the control messages arrive
+// that wait, for as long as drainFor, unless the peer is not heard. To the program
+// it is closed at once.
+func (l *Link) finish(reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
@@ -312,11 +311,11 @@ func (l *Link) finish(code uint64, reason string) {
 	now := l.now()
 	l.over(ErrClosed, true)
 	if !l.confirm.done { // nothing is sent on it yet, and nothing waits
-		l.machine.Close(code, reason)
+		l.machine.Close(CodeUnwanted, reason)
 		return
 	}
 	l.closeAt = noTime // until CLOSE goes out
-	l.last = &lastWords{code: code, reason: reason, by: now, said: make(chan struct{})}
+	l.last = &lastWords{reason: reason, by: now, said: make(chan struct{})}
 	if !l.live.suspect() {
 		l.last.by += drainFor
 	}
@@ -329,7 +328,7 @@ func (l *Link) sayLast(now time.Duration) {
 	if w == nil || now < w.by && l.machine.Err() == nil && !l.control.flushed() {
 		return
 	}
-	l.machine.Close(w.code, w.reason)
+	l.machine.Close(CodeUnwanted, w.reason)
 	l.last = nil
 	l.closeAt = now + linger
 	close(w.said)

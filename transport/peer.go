@@ -74,7 +74,7 @@ func (t *Transport) Forget(id crypto.ID, reason string) {
 	delete(t.peers, id)
 	p.close()
 	for l := range p.links {
-		l.finish(CodeUnwanted, reason)
+		l.finish(reason)
 	}
 	p.do(p.show)
 	t.mu.Unlock()
