@@ -192,7 +192,9 @@ func (e *engine) restoreFriends() {
 	e.settleFriendship()
 	for _, f := range e.node.friends.all() {
 		f.update(func(i *friendInfo) { i.seen = e.courier.LastSeen(f.id) })
-		e.updateCapacity(f.id)
+	}
+	for id := range e.mail { // also of who is no friend any more: what ended is forgotten in its time
+		e.updateCapacity(id)
 	}
 	e.settleMail()
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -307,11 +308,9 @@ func (e *engine) updateCapacity(id crypto.ID) {
 func (e *engine) outbox() []*Message {
 	var list []*Message
 	e.ask(func() {
-		for _, f := range e.node.friends.all() {
-			box := e.mail[f.id]
-			if box == nil {
-				continue
-			}
+		// Of everybody, also who is no friend any more: a message that ended by that is kept like any other.
+		for _, id := range slices.SortedFunc(maps.Keys(e.mail), crypto.ID.Compare) {
+			box := e.mail[id]
 			for entry := range box.peer.Outbox() {
 				if m := e.outgoing(box, entry.ID); m != nil {
 					if !entry.State.Ended() {

@@ -149,3 +149,28 @@ func TestBlockedFriendIsOfflineAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestOutboxOfARemovedFriend: what was cancelled by a removal is listed for a
+// day, like all that has ended, also by a node that has started again since.
+func TestOutboxOfARemovedFriend(t *testing.T) {
+	t.Parallel()
+	bubbleWith(t, &carriertest.Options{Routers: 1}, func(t *testing.T, n *carriertest.Network) {
+		alice, bob := newPerson(t, n, "Alice"), newPerson(t, n, "Bob")
+		ab := alice.add(bob.Address(), "hello")
+		bob.stop()
+		sent := alice.send(bob.ID(), "never mind")
+		alice.must(ab.Remove())
+		alice.stop()
+		alice.start()
+		list := alice.Outbox()
+		if len(list) != 1 || list[0].ID() != sent.ID() || list[0].State().Status != carrier.MessageCancelled || list[0].To() != bob.ID() {
+			t.Errorf("the outbox after the start: %v, want one cancelled message", list)
+		}
+		alice.stop()
+		time.Sleep(25 * time.Hour)
+		alice.start()
+		if list := alice.Outbox(); len(list) != 0 {
+			t.Errorf("the outbox after a day: %v, want nothing", list)
+		}
+	})
+}
