@@ -43,6 +43,7 @@ func (n *Node) OfferReceipt(from ID, bond uint64) {
 		seq, base, items := handler{n.engine}.Pending(from)
 		r := &wire.Receipt{Sequence: seq, Incarnation: crypto.Incarnation{Created: 1}, Number: base - 1}
 		if n := len(items); n > 0 {
+			r.Known = uint16(n)
 			r.Number, r.Mark = items[n-1].Number, [8]byte(items[n-1].ID[:8])
 		}
 		handler{n.engine}.OnReceipt(from, bond, r)

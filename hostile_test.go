@@ -335,7 +335,7 @@ func TestHostileFriend(t *testing.T) {
 			body := mallory.state(alice, func(x *wire.State) {
 				x.Bond = state.Bond
 				x.Receipt = &wire.Receipt{
-					Sequence: wire.Sequence{Incarnation: mallory.incarnation, Counter: uint32(i)}, Number: math.MaxUint64 - uint64(i),
+					Sequence: wire.Sequence{Incarnation: mallory.incarnation, Counter: uint32(i)}, Number: math.MaxUint64 - uint64(i), Known: wire.InFlight,
 				}
 				x.Window = &wire.Window{Sequence: wire.Sequence{Counter: uint32(i)}}
 				for slot := range uint8(wire.MaxSlots) {

@@ -419,7 +419,7 @@ func (x *theft) mail(number uint64, body string) words {
 func (x *theft) receipt(m *carrier.Message, number uint64, fork bool) *wire.Receipt {
 	id := m.ID()
 	return &wire.Receipt{
-		Sequence: x.theirsSequence(), Incarnation: x.bob.incarnation, Number: number, Mark: [8]byte(id[:]), Fork: fork,
+		Sequence: x.theirsSequence(), Incarnation: x.bob.incarnation, Number: number, Mark: [8]byte(id[:]), Known: uint16(number), Fork: fork,
 	}
 }
 

@@ -15,7 +15,7 @@ func TestAThiefOfOurKeyCannotSpeakForAFriend(t *testing.T) {
 	w.run(time.Minute)
 	p := a.c.peers[b.id] // what a thief can make of our key
 	inc, version := crypto.Incarnation{Created: 1}, uint64(1<<61)
-	note := wire.ReceiptNote{Version: version, Bond: a.Bond(b.id), Receipt: wire.Receipt{Incarnation: inc, Number: 1}}
+	note := wire.ReceiptNote{Version: version, Bond: a.Bond(b.id), Receipt: wire.Receipt{Incarnation: inc, Number: 1, Known: 1}}
 	receipt := p.sign(signReceipt, inc, version, wire.AppendReceiptNote(nil, &note))
 	about := wire.Profile{Incarnation: inc, Version: version, Name: "not Bob"}
 	profile := p.sign(signProfile, inc, version, wire.AppendProfile(nil, &about))

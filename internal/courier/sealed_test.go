@@ -64,7 +64,7 @@ func (s *sealer) signed(kind wire.Kind) []byte {
 		return p.sign(signProfile, x.Incarnation, x.Version, wire.AppendProfile(nil, x))
 	case wire.KindReceipt:
 		x := &wire.ReceiptNote{Version: 1700000000005, Bond: vectorBond, Receipt: wire.Receipt{
-			Sequence: wire.Sequence{Incarnation: vectorIncarnation(), Counter: 1}, Incarnation: vectorIncarnation(), Number: 1, Mark: [8]byte{7},
+			Sequence: wire.Sequence{Incarnation: vectorIncarnation(), Counter: 1}, Incarnation: vectorIncarnation(), Number: 1, Mark: [8]byte{7}, Known: 1,
 		}}
 		return p.sign(signReceipt, x.Receipt.Incarnation, x.Version, wire.AppendReceiptNote(nil, x))
 	case wire.KindHello:

@@ -466,7 +466,7 @@ func (n *node) receipt(f *friendship) *wire.Receipt {
 	if f.theirs.Counter == 0 {
 		return nil
 	}
-	r := &wire.Receipt{Sequence: f.theirs, Incarnation: n.inc, Number: f.mark, Skipped: f.skipped}
+	r := &wire.Receipt{Sequence: f.theirs, Incarnation: n.inc, Number: f.mark, Known: uint16(min(f.mark, wire.InFlight)), Skipped: f.skipped}
 	copy(r.Mark[:], f.id[:])
 	return r
 }

@@ -26,7 +26,7 @@ func BenchmarkSend(b *testing.B) {
 				}
 				n.peer.Take()
 				base := n.peer.base()
-				n.peer.Receipt(start, &wire.Receipt{Sequence: n.peer.sequence, Number: base, Mark: MarkOf(n.peer.flight[0].id)})
+				n.peer.Receipt(start, &wire.Receipt{Sequence: n.peer.sequence, Number: base, Mark: MarkOf(n.peer.flight[0].id), Known: 1})
 				n.peer.Take()
 				i++
 			}

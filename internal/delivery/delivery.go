@@ -17,8 +17,8 @@
 // The mail to a friend is numbered within a sequence, 1, 2, 3 and so on. At
 // most 1,024 numbers are in flight from base, the lowest that is not final. A
 // receipt says up to where all numbers are final at the receiver, with the
-// mark (the first 8 bytes of the ID) of the last message there, and which
-// numbers were skipped.
+// mark (the first 8 bytes of the ID) of the last message there, how many of
+// these numbers it speaks for, and which of them were skipped.
 //
 // A store that is put back to an older state, or copied, draws numbers again
 // that other messages have had already. So a message is only taken when the

@@ -49,7 +49,7 @@ func TestIdlePeerIsSmall(t *testing.T) {
 		p.Open(start, 1)
 		// A conversation that has ended leaves little behind.
 		must(t, p.Send(start, Message{ID: numbered(i), Body: []byte("hello")}))
-		p.Receipt(start, &wire.Receipt{Sequence: p.sequence, Number: 1, Mark: MarkOf(numbered(i))})
+		p.Receipt(start, &wire.Receipt{Sequence: p.sequence, Number: 1, Mark: MarkOf(numbered(i)), Known: 1})
 		p.Receive(start, &wire.Mail{Base: 1, First: 1, Items: []wire.Item{{ID: numbered(i)}}}, 1)
 		p.Take()
 		p.Advance(start.Add(EndedFor))
@@ -240,7 +240,7 @@ func TestNewIncarnationBeginsASequence(t *testing.T) {
 		must(t, a.peer.Send(start, Message{ID: numbered(i)}))
 	}
 	a.commit(a.take())
-	a.peer.Receipt(start, &wire.Receipt{Sequence: a.peer.sequence, Number: 1, Mark: MarkOf(numbered(0))})
+	a.peer.Receipt(start, &wire.Receipt{Sequence: a.peer.sequence, Number: 1, Mark: MarkOf(numbered(0)), Known: 1})
 	a.commit(a.take())
 	a.own.Created++
 	must(t, a.restart(start))

@@ -18,7 +18,7 @@ func FuzzOutside(f *testing.F) {
 	raised := wire.AppendMail(nil, &wire.Mail{Sequence: seq, Base: 9, First: 10, Items: []wire.Item{{ID: id("z")}}})
 	item := wire.AppendItem(nil, &wire.Item{ID: id("p"), Body: []byte("part")})
 	part := wire.AppendMail(nil, &wire.Mail{Sequence: seq, Base: 1, First: 3, Part: &wire.Part{Set: 1, Count: 1, Bytes: item}})
-	receipt := wire.AppendReceipt(nil, &wire.Receipt{Sequence: seq, Number: 2, Mark: MarkOf(id("m1")), Skipped: []wire.Range{{From: 1, To: 1}}})
+	receipt := wire.AppendReceipt(nil, &wire.Receipt{Sequence: seq, Number: 2, Mark: MarkOf(id("m1")), Known: 2, Skipped: []wire.Range{{From: 1, To: 1}}})
 	f.Add(append(append(append(record(0, batch), record(0, raised)...), record(0, part)...), record(1, receipt)...))
 	f.Add(append(record(1, receipt), record(0, batch)...))
 	f.Fuzz(func(t *testing.T, b []byte) {

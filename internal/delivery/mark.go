@@ -37,9 +37,9 @@ func compare(a, b wire.Sequence) int {
 
 // skip notes that number n, above all before, is skipped. It reports false if
 // a receipt could not say so: then n has to wait until the base has risen. A
-// full list of ranges may have lost those below its first one, and that first
-// one is below the base, so that who has a number before it in flight is
-// another copy of the sender, and knows by that.
+// full list may have lost ranges below its first one, for which a receipt does
+// not speak, and that first one is below the base: a sender that has earlier
+// numbers in flight is another copy.
 func (m *received) skip(n uint64) bool {
 	last := len(m.skipped) - 1
 	if last >= 0 && m.skipped[last].To+1 == n {
@@ -57,15 +57,18 @@ func (m *received) skip(n uint64) bool {
 	return true
 }
 
-// receipt tells what was received. What is 1,024 below number has no place in
-// it, and nobody who has it in flight can have drawn number.
+// receipt tells what was received, as far down as that is known. What is 1,024
+// below number has no place in it, and nobody who has it in flight can have
+// drawn number.
 func (m *received) receipt(own crypto.Incarnation) *wire.Receipt {
-	r := &wire.Receipt{Sequence: m.sequence, Incarnation: own, Number: m.number, Mark: m.mark, Fork: m.fork}
+	unknown := m.told
+	if len(m.skipped) == wire.MaxSkipped {
+		unknown = max(unknown, m.skipped[0].From-1)
+	}
+	known := min(m.number-unknown, wire.InFlight)
+	r := &wire.Receipt{Sequence: m.sequence, Incarnation: own, Number: m.number, Mark: m.mark, Known: uint16(known), Fork: m.fork}
 	for _, s := range m.skipped {
-		if m.number >= wire.InFlight {
-			s.From = max(s.From, m.number-wire.InFlight+1)
-		}
-		if s.From <= s.To {
+		if s.From = max(s.From, m.number-known+1); s.From <= s.To {
 			r.Skipped = append(r.Skipped, s)
 		}
 	}
@@ -115,7 +118,7 @@ func parseReceived(key *wire.Reader, value []byte) (*received, error) {
 		after = r.To + 1
 		m.skipped = append(m.skipped, r)
 	}
-	if m.number > maxNumber {
+	if m.number > maxNumber || m.told > m.number {
 		v.Fail(errDamaged)
 	}
 	return m, v.Done()

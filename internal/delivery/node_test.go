@@ -259,6 +259,9 @@ func describeReceipt(r *wire.Receipt) string {
 	if mark := bytes.TrimRight(r.Mark[:], "\x00"); len(mark) > 0 {
 		s += fmt.Sprintf(" (%s)", mark)
 	}
+	if uint64(r.Known) < min(r.Number, wire.InFlight) {
+		s += fmt.Sprintf(" of the last %d", r.Known)
+	}
 	for _, x := range r.Skipped {
 		s += fmt.Sprintf(" skipped %d-%d", x.From, x.To)
 	}

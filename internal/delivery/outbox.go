@@ -200,8 +200,9 @@ func (p *Peer) Receipt(now time.Time, r *wire.Receipt) {
 		p.forked(now, r.Sequence.Counter)
 	case r.Number < p.base():
 		p.stats.StaleReceipts++
-	case Mark(r.Mark) != MarkOf(p.flight[r.Number-p.base()].id),
-		len(r.Skipped) == wire.MaxSkipped && r.Skipped[0].From > p.base():
+	case Mark(r.Mark) != MarkOf(p.flight[r.Number-p.base()].id), r.Number-p.base() >= uint64(r.Known):
+		// Number is another message there, or those that we have in flight
+		// before it are not known there: they were final in a copy of ours.
 		p.forked(now, r.Sequence.Counter)
 	default:
 		p.final(now, r)

@@ -58,12 +58,12 @@ func TestLargest(t *testing.T) {
 		limit        int // of the record
 		whole, size  int // sealed and padded
 	}{
-		{"state in a slot", len(state), 787, MaxSlotRecord, len(slot(KindState, sign(state))), 900},
-		{"state in a datagram", len(state), 787, MaxDatagramRecord, len(datagram(KindState, sign(state))), 1408},
+		{"state in a slot", len(state), 789, MaxSlotRecord, len(slot(KindState, sign(state))), 900},
+		{"state in a datagram", len(state), 789, MaxDatagramRecord, len(datagram(KindState, sign(state))), 1408},
 		{"profile", len(profile), 346, MaxSlotRecord, len(slot(KindProfile, sign(profile))), 512},
 		{"hello", len(hello), 86, MaxDatagramRecord, len(datagram(KindHello, sign(hello))), 256},
 		{"least hello", 68, 68, MaxDatagramRecord, len(datagram(KindHello, sign(AppendHello(nil, &Hello{})))), 256},
-		{"receipt", len(note), 135, MaxDatagramRecord, len(datagram(KindReceipt, sign(note))), 256},
+		{"receipt", len(note), 137, MaxDatagramRecord, len(datagram(KindReceipt, sign(note))), 256},
 		{"request", len(req), 606, MaxRequestRecord, len(request(sign(req))), 900},
 		mailCase("mail in a slot", itemMail(MaxSlotBody), MaxSlotMail, MaxSlotMail, 900,
 			func(b []byte) []byte { return slot(KindMail, toPrekey(b)) }),
@@ -177,15 +177,18 @@ func refusals() []refusal {
 		{"state", "offer above 320", largestState(), fields{largestStateOffer: 1, largestStateOffer + 1: 0x41}},
 		{"state", "4-in-6 address", &State{Format: 1, Endpoints: endpoints(1)}, mapped(63)},
 		{"window", "no slots", state.Window, fields{20: 0}},
-		{"receipt", "fork neither 0 nor 1", receipt, fields{52: 2}},
-		{"receipt", "skipped ranges above 16", receipt, fields{53: 17}},
-		{"receipt", "skipped range ends before it begins", receipt, fields{54: 0, 55: 0}},
-		{"receipt", "skipped range before the last 1,024", receipt, fields{54: 4, 55: 0}},
-		{"receipt", "skipped ranges touch", receipt, fields{58: 3, 59: 0xe7}},
-		{"receipt", "skipped ranges fall", receipt, fields{62: 3, 63: 0xe8, 64: 3, 65: 0xe8}},
-		{"receipt", "skipped number 0", &Receipt{Number: 5, Skipped: []Range{{1, 1}}}, fields{55: 5}},
-		{"receipt", "skipped range below number 0", &Receipt{Number: 5, Skipped: []Range{{1, 1}}}, fields{55: 6}},
-		{"note", "fork neither 0 nor 1", &ReceiptNote{}, fields{17 + 52: 2}},
+		{"receipt", "fork neither 0 nor 1", receipt, fields{54: 2}},
+		{"receipt", "known above 1,024", receipt, fields{52: 4, 53: 1}},
+		{"receipt", "known above number", &Receipt{Number: 5, Known: 5}, fields{53: 6}},
+		{"receipt", "skipped ranges above 16", receipt, fields{55: 17}},
+		{"receipt", "skipped range ends before it begins", receipt, fields{56: 0, 57: 0}},
+		{"receipt", "skipped range before the last 1,024", receipt, fields{56: 4, 57: 0}},
+		{"receipt", "skipped range not known", receipt, fields{52: 3, 53: 0xe8}},
+		{"receipt", "skipped ranges touch", receipt, fields{60: 3, 61: 0xe7}},
+		{"receipt", "skipped ranges fall", receipt, fields{64: 3, 65: 0xe8, 66: 3, 67: 0xe8}},
+		{"receipt", "skipped number 0", &Receipt{Number: 5, Known: 5, Skipped: []Range{{1, 1}}}, fields{57: 5}},
+		{"receipt", "skipped range below number 0", &Receipt{Number: 5, Known: 5, Skipped: []Range{{1, 1}}}, fields{57: 6}},
+		{"note", "fork neither 0 nor 1", &ReceiptNote{}, fields{17 + 54: 2}},
 		{"offer", "kind 0", usualOffer(), fields{0: 0}},
 		{"offer", "kind 3", usualOffer(), fields{0: 3}},
 		{"offer", "generation 0", &Offer{Kind: OfferNew, Generation: 1, ID: OfferID{1}}, fields{8: 0}},
@@ -272,7 +275,7 @@ func TestCandidateWithoutAddress(t *testing.T) {
 }
 
 // largestStateOffer is where the offer's length stands in the largest state.
-const largestStateOffer = 787 - MaxOffer - 2
+const largestStateOffer = 789 - MaxOffer - 2
 
 // mapped makes the IPv6 address at an offset one that maps an IPv4 address.
 func mapped(at int) map[int]byte {
@@ -387,10 +390,13 @@ func TestAppendRefuses(t *testing.T) {
 		"9 candidates":           func() { AppendOffer(nil, &Offer{Candidates: make([]Candidate, 9)}) },
 		"no candidate address":   func() { AppendOffer(nil, &Offer{Candidates: make([]Candidate, 1)}) },
 		"17 ranges":              func() { AppendReceipt(nil, &Receipt{Skipped: make([]Range, 17)}) },
-		"range too old":          func() { AppendReceipt(nil, &Receipt{Number: 2000, Skipped: []Range{{976, 976}}}) },
-		"range above the number": func() { AppendReceipt(nil, &Receipt{Number: 5, Skipped: []Range{{5, 6}}}) },
-		"ranges that touch":      func() { AppendReceipt(nil, &Receipt{Number: 5, Skipped: []Range{{1, 2}, {3, 3}}}) },
-		"range of number 0":      func() { AppendReceipt(nil, &Receipt{Number: 5, Skipped: []Range{{0, 1}}}) },
+		"range too old":          func() { AppendReceipt(nil, &Receipt{Number: 2000, Known: 1024, Skipped: []Range{{976, 976}}}) },
+		"range above the number": func() { AppendReceipt(nil, &Receipt{Number: 5, Known: 5, Skipped: []Range{{5, 6}}}) },
+		"ranges that touch":      func() { AppendReceipt(nil, &Receipt{Number: 5, Known: 5, Skipped: []Range{{1, 2}, {3, 3}}}) },
+		"range of number 0":      func() { AppendReceipt(nil, &Receipt{Number: 5, Known: 5, Skipped: []Range{{0, 1}}}) },
+		"range not known":        func() { AppendReceipt(nil, &Receipt{Number: 5, Known: 2, Skipped: []Range{{3, 3}}}) },
+		"known above the number": func() { AppendReceipt(nil, &Receipt{Number: 5, Known: 6}) },
+		"known above 1,024":      func() { AppendReceipt(nil, &Receipt{Number: 2000, Known: 1025}) },
 		"no slots":               func() { AppendWindow(nil, &Window{}) },
 		"slot 8":                 func() { AppendWindow(nil, &Window{Slots: []WindowSlot{{8, 1}}}) },
 		"slot twice":             func() { AppendWindow(nil, &Window{Slots: []WindowSlot{{1, 1}, {1, 2}}}) },

@@ -6,29 +6,35 @@ import "github.com/gocarrier/carrier/crypto"
 type Receipt struct {
 	Sequence    Sequence
 	Incarnation crypto.Incarnation // of the receiver's store
-	Number      uint64             // all up to here are final: delivered, or skipped when in Skipped
+	Number      uint64             // all up to here are final
 	Mark        [8]byte            // first bytes of the ID of message Number
-	Skipped     []Range            // rising, apart, within the last 1,024 up to Number
+	Known       uint16             // how many of the last up to Number it speaks for, at most 1,024
+	Skipped     []Range            // of those the ones not delivered; rising, apart
 	Fork        bool               // a number came back with another ID: begin a new sequence
 }
 
-// AppendReceipt appends the encoded receipt, at most 118 bytes:
+// AppendReceipt appends the encoded receipt, at most 120 bytes:
 //
 //	 0  20  sequence
 //	20  16  incarnation of the receiver's store
 //	36   8  number
 //	44   8  mark
-//	52   1  fork: 0 or 1
-//	53   1  count of skipped ranges, at most 16
-//	54  4n  each: number − From (2), number − To (2), both at most 1,023
+//	52   2  known, at most 1,024 and at most number
+//	54   1  fork: 0 or 1
+//	55   1  count of skipped ranges, at most 16
+//	56  4n  each: number − From (2), number − To (2), both below known
 //
 // Ranges rise and are apart: at least one number lies between two of them. It
-// panics if the ranges are not as the type says.
+// panics if known and the ranges are not as the type says.
 func AppendReceipt(dst []byte, x *Receipt) []byte {
 	dst = AppendSequence(dst, x.Sequence)
 	dst = AppendIncarnation(dst, x.Incarnation)
 	dst = AppendUint64(dst, x.Number)
 	dst = append(dst, x.Mark[:]...)
+	if !x.knows() {
+		panic("wire: a receipt speaks for more messages than there are")
+	}
+	dst = AppendUint16(dst, x.Known)
 	dst = AppendBool(dst, x.Fork)
 	dst = AppendUint8(dst, uint8(length(len(x.Skipped), MaxSkipped)))
 	for i, s := range x.Skipped {
@@ -51,17 +57,22 @@ func ParseReceipt(b []byte) (*Receipt, error) {
 	return x, nil
 }
 
-// skips reports whether the i-th skipped range is within the last 1,024
-// numbers, and above and apart from the one before it.
+// knows reports whether there are as many numbers as the receipt speaks for.
+func (x *Receipt) knows() bool { return x.Known <= InFlight && uint64(x.Known) <= x.Number }
+
+// skips reports whether the i-th skipped range is within the numbers that the
+// receipt speaks for, and above and apart from the one before it.
 func (x *Receipt) skips(i int) bool {
 	s := x.Skipped[i]
-	within := s.From >= 1 && s.From <= s.To && s.To <= x.Number && x.Number-s.From < InFlight
+	within := s.From <= s.To && s.To <= x.Number && x.Number-s.From < uint64(x.Known)
 	return within && (i == 0 || s.From-1 > x.Skipped[i-1].To)
 }
 
 func (r *Reader) receipt() *Receipt {
 	x := &Receipt{Sequence: r.Sequence(), Incarnation: r.Incarnation(), Number: r.Uint64()}
 	r.Fill(x.Mark[:])
+	x.Known = r.Uint16()
+	r.check(x.knows(), "more numbers known than there are")
 	x.Fork = r.Bool()
 	for i := range r.Count(MaxSkipped) {
 		from, to := uint64(r.Uint16()), uint64(r.Uint16())
@@ -82,7 +93,7 @@ type ReceiptNote struct {
 	Receipt Receipt
 }
 
-// AppendReceiptNote appends the encoded note, at most 135 bytes:
+// AppendReceiptNote appends the encoded note, at most 137 bytes:
 //
 //	 0  1  format
 //	 1  8  version

@@ -85,7 +85,7 @@ func records() []codec {
 		codecOf("window", false, AppendWindow, ParseWindow,
 			sample{"least", &Window{Slots: []WindowSlot{{Slot: 7}}}}, sample{"largest", largestState().Window}),
 		codecOf("receipt", false, AppendReceipt, ParseReceipt,
-			sample{"least", &Receipt{}}, sample{"fork", &Receipt{Sequence: sequence(1), Number: 5, Mark: mark(1), Fork: true}},
+			sample{"least", &Receipt{}}, sample{"fork", &Receipt{Sequence: sequence(1), Number: 5, Mark: mark(1), Known: 2, Fork: true}},
 			sample{"largest", largestReceipt()}),
 		codecOf("note", true, AppendReceiptNote, ParseReceiptNote,
 			sample{"least", &ReceiptNote{}}, sample{"largest", &ReceiptNote{Version: max64, Bond: max64, Receipt: *largestReceipt()}}),
@@ -181,7 +181,7 @@ func usualState() *State {
 		Endpoints: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:6881"), netip.MustParseAddrPort("[2001:db8::1]:6881")},
 		Window:    &Window{Sequence: sequence(1), Slots: []WindowSlot{{0, 1700000000008}, {2, 1700000000009}}},
 		Receipt: &Receipt{
-			Sequence: sequence(2), Incarnation: incarnation(1), Number: 2000, Mark: mark(9),
+			Sequence: sequence(2), Incarnation: incarnation(1), Number: 2000, Mark: mark(9), Known: InFlight,
 			Skipped: []Range{{1000, 1000}, {1002, 1010}, {2000, 2000}},
 		},
 	}
@@ -203,7 +203,7 @@ func largestState() *State {
 
 // largestReceipt skips the first and the last of the 1,024 numbers.
 func largestReceipt() *Receipt {
-	r := &Receipt{Sequence: sequence(1<<32 - 1), Incarnation: incarnation(max64), Number: max64, Mark: mark(255), Fork: true}
+	r := &Receipt{Sequence: sequence(1<<32 - 1), Incarnation: incarnation(max64), Number: max64, Mark: mark(255), Known: InFlight, Fork: true}
 	first := r.Number - InFlight + 1
 	for n := range uint64(MaxSkipped - 1) {
 		r.Skipped = append(r.Skipped, Range{From: first + 3*n, To: first + 3*n + 1})

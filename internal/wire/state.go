@@ -78,7 +78,7 @@ const (
 	stateFlags = 1<<iota - 1 // all of them
 )
 
-// AppendState appends the encoded state, 62 to 787 bytes:
+// AppendState appends the encoded state, 62 to 789 bytes:
 //
 //	 0   1  format
 //	 1  16  incarnation

@@ -6,6 +6,7 @@ type Receipt struct {
 	Incarnation Incarnation `json:"incarnation"`
 	Number      uint64      `json:"number,string"`
 	Mark        Hex         `json:"mark"`
+	Known       uint16      `json:"known,string"`
 	Skipped     []Range     `json:"skipped"`
 	Fork        bool        `json:"fork"`
 }
@@ -54,13 +55,14 @@ type Part struct {
 func readReceipt(r *reader) *Receipt {
 	c := &Receipt{
 		Sequence: readSequence(r), Incarnation: readIncarnation(r), Number: r.u64(), Mark: r.take(8),
-		Fork: r.flag(), Skipped: []Range{},
+		Known: r.u16(), Fork: r.flag(), Skipped: []Range{},
 	}
+	r.must(c.Known <= 1024 && uint64(c.Known) <= c.Number)
 	n := r.u8()
 	r.must(n <= 16)
 	for i := 0; i < int(n) && r.err == nil; i++ {
 		first, last := uint64(r.u16()), uint64(r.u16())
-		r.must(first <= 1023 && first >= last && first < c.Number)
+		r.must(first < uint64(c.Known) && first >= last)
 		s := Range{From: c.Number - first, To: c.Number - last}
 		r.must(i == 0 || s.From > c.Skipped[i-1].To+1)
 		c.Skipped = append(c.Skipped, s)
