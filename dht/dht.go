@@ -28,9 +28,10 @@
 // A full walk takes some 20 to 100 packets, an operation on known holders (the
 // Ask of [Query], the Direct of [Put]) one packet a holder. At most 2 packets a
 // second, 6 at once, go to one IP address: some implementations go silent at 50
-// in 10 s, answers counted. Puts, which somebody waits for, need not stand in line
-// behind questions: one packet a second of theirs, 6 at once, goes ahead of them.
-// On loopback each port counts by itself. [Config.Budget] can bound the sum.
+// in 10 s, answers counted. Puts and announces, which somebody waits for, need
+// not stand in line behind questions: one packet a second of theirs, 6 at once,
+// goes ahead of them. On loopback each port counts by itself. [Config.Budget] can
+// bound the sum.
 //
 // Protocols: BEP 5 (DHT), 32 (IPv6), 42 (node IDs by address), 43 (read-only
 // nodes), 44 (items). It stands on github.com/anacrolix/dht, which makes the
@@ -153,7 +154,7 @@ type Node struct {
 	peers    *peerStore
 	holders  *holders
 	pace     *limiter // packets of queries to one address,
-	ahead    *limiter // and those of puts that need not wait for it
+	ahead    *limiter // and those of puts and announces that need not wait for it
 	served   *limiter // bytes of answers to one source
 	counters counters
 

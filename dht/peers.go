@@ -32,7 +32,7 @@ func (n *Node) Announce(ctx context.Context, infohash [20]byte, port uint16) (He
 		return h, err
 	}
 	defer end()
-	l := lookup{target: infohash, method: "get_peers", args: krpc.MsgArgs{InfoHash: infohash}}
+	l := lookup{target: infohash, method: "get_peers", writes: true, args: krpc.MsgArgs{InfoHash: infohash}}
 	f, err := n.consult(ctx, l, 0, &h, func(r *reply) bool { return len(r.values.Values) > 0 })
 	if err != nil {
 		return h, err
@@ -46,7 +46,7 @@ func (n *Node) Announce(ctx context.Context, infohash [20]byte, port uint16) (He
 		pending.Go(func() {
 			defer n.wait.Done()
 			args := krpc.MsgArgs{InfoHash: infohash, Port: &number, Token: to.token}
-			r, err := family.query(ctx, to.addr, "announce_peer", args, queryTries, nil)
+			r, err := family.queryAhead(ctx, to.addr, "announce_peer", args, queryTries, nil)
 			if err != nil || r.fault != nil {
 				return
 			}

@@ -428,7 +428,7 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// TestPutsGoAhead: a put does not stand behind the questions that are in line to
+// TestPutsGoAhead: a put or an announce does not stand behind the questions that are in line to
 // the same address, and with both at once no address gets more packets in any
 // 10 s than others of its kind bear: libtorrent goes silent at 50, what it is
 // answered among them.
@@ -471,6 +471,12 @@ func TestPutsGoAhead(t *testing.T) {
 			res, err := n.Put(t.Context(), Put{Key: testKey(1), Value: []byte("v"), Seq: begun.UnixMilli()})
 			if took := time.Since(begun); err != nil || took > 500*time.Millisecond {
 				t.Errorf("beside many questions Put took %v, want 500 ms at most: %+v, %v", took, res, err)
+			}
+			time.Sleep(4 * time.Second)
+			begun = time.Now()
+			h, err := n.Announce(t.Context(), [20]byte{1}, 7)
+			if took := time.Since(begun); err != nil || took > 500*time.Millisecond {
+				t.Errorf("beside many questions Announce took %v, want 500 ms at most: %+v, %v", took, h, err)
 			}
 			time.Sleep(4 * time.Second)
 		}

@@ -38,7 +38,7 @@ func (f *family) query(ctx context.Context, to netip.AddrPort, method string, ar
 	return f.ask(ctx, to, question{method, args, false}, tries, slow)
 }
 
-// queryAhead is query for what is part of a put.
+// queryAhead is query for what is part of a put or an announce.
 func (f *family) queryAhead(ctx context.Context, to netip.AddrPort, method string, args krpc.MsgArgs, tries int, slow func()) (*reply, error) {
 	return f.ask(ctx, to, question{method, args, true}, tries, slow)
 }
@@ -134,7 +134,7 @@ func (f *family) pay(ctx context.Context, to netip.AddrPort, writes bool) error 
 }
 
 // turn returns how long a packet to one address must wait, or false if that is
-// too long. What belongs to a put, which somebody waits for, does not stand behind
+// too long. What belongs to a put or an announce, which somebody waits for, does not stand behind
 // all the questions that are in line: some of it goes ahead of them, and they wait
 // the longer.
 func (n *Node) turn(to netip.AddrPort, writes bool) (time.Duration, bool) {

@@ -24,7 +24,7 @@ const (
 type lookup struct {
 	target nodeID
 	method string // find_node, get or get_peers
-	writes bool   // it is the first part of a put
+	writes bool   // it is the first part of a put or an announce
 	args   krpc.MsgArgs
 	only   []holder // ask just these, in one round trip; nil = walk
 	width  int      // how many of the closest must answer; 0 = walkK

@@ -17,7 +17,7 @@ func fullState(n *node, endpoints int) *wire.State {
 		Version: 1, Format: 1, Start: 2, Relation: wire.RelationFriend, Bond: 3, Presence: wire.PresenceBusy, Profile: 4,
 		Prekey: n.Current(), CannotOpen: 5, Offer: make([]byte, wire.MaxOffer),
 		Window:  &wire.Window{},
-		Receipt: &wire.Receipt{Number: 5000},
+		Receipt: &wire.Receipt{Number: 5000, Known: wire.InFlight},
 	}
 	for range endpoints {
 		s.Endpoints = append(s.Endpoints, victimV6())
