@@ -8,18 +8,16 @@ import (
 )
 
 // Unlink ends a node's links and has it make no other: its friends stay online
-// by datagrams. It is for tests that measure what a link costs.
+// by datagrams. It is for tests that measure what a link costs. On a node that has
+// ended it does nothing.
 func (n *Node) Unlink() {
 	e := n.engine
-	done := make(chan struct{})
-	e.post(func() {
-		defer close(done)
+	e.ask(func() {
 		e.closing = true // as in Shutdown: no link is made any more
 		for _, f := range e.node.Friends() {
 			e.links.forget(f.id)
 		}
 	})
-	<-done
 }
 
 // LogKeys has the node tell the secrets of its links, as

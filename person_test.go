@@ -26,6 +26,7 @@ func bubble(t *testing.T, test func(t *testing.T, n *carriertest.Network)) {
 func bubbleWith(t *testing.T, opts *carriertest.Options, test func(t *testing.T, n *carriertest.Network)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(12 * time.Hour) // bubbles begin at midnight, when nodes listen to two days' bells
 		test(t, carriertest.NewNetwork(t, opts))
 	})
 }

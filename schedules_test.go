@@ -150,6 +150,7 @@ func TestSystemSchedules(t *testing.T) {
 
 // runSchedule plays the schedule of a seed, in the bubble of the test.
 func runSchedule(t *testing.T, seed uint64) *system {
+	time.Sleep(time.Duration(seed%24) * time.Hour) // at any time of day: bubbles begin at midnight
 	w := newSystem(t, newPlan(seed))
 	defer w.close()
 	if *systemLog {

@@ -11,11 +11,12 @@ import (
 )
 
 const (
-	bellEvery     = 5 * time.Second // known holders of today's and yesterday's bells are asked
+	bellEvery     = 5 * time.Second // known holders of today's bell are asked
 	bellEarly     = 2 * time.Second // at first, when an Address has just been given away
 	bellEarlyFor  = time.Minute
+	bellBorder    = time.Hour        // and of the other day's so near its end: its announces live, and clocks differ
+	bellOther     = 12               // looks for one at yesterday's and one at tomorrow's otherwise
 	bellAsk       = 3                // that many of each
-	bellAhead     = 12               // so many looks of theirs for one at tomorrow's, of those whose clocks are ahead
 	bellWalkFirst = 30 * time.Second // and looked for anew, at first soon: the
 	bellWalkEvery = 10 * time.Minute // network may still be forming
 	fixedEvery    = 30 * time.Minute // the fixed buckets are read
@@ -187,8 +188,8 @@ func (w *watch) every(d time.Duration) time.Duration {
 	return w.c.jitter(d)
 }
 
-// lookAtBells asks the bells of today and yesterday, now and then that of tomorrow
-// too, and queues the buckets whose time has come.
+// lookAtBells asks the bell of today, now and then those of yesterday and
+// tomorrow, and queues the buckets whose time has come.
 func (w *watch) lookAtBells() {
 	if !w.running {
 		return
@@ -200,8 +201,12 @@ func (w *watch) lookAtBells() {
 			delete(w.days, day)
 		}
 	}
-	days := []crypto.Epoch{today, today - 1}
-	if w.looks++; w.looks%bellAhead == 0 {
+	days := []crypto.Epoch{today}
+	w.looks++
+	if w.looks%bellOther == 1 || crypto.Day(now.Add(-bellBorder)) < today {
+		days = append(days, today-1)
+	}
+	if w.looks%bellOther == 0 || crypto.Day(now.Add(bellBorder)) > today {
 		days = append(days, today+1)
 	}
 	for _, day := range days {
@@ -211,6 +216,8 @@ func (w *watch) lookAtBells() {
 			w.days[day] = d
 		}
 		w.ask(day, d, now)
+	}
+	for day, d := range w.days {
 		for bucket, s := range d.buckets {
 			// The new ones that the bells are about to name come first.
 			if !s.queued && !now.Before(s.next) && len(w.queue) < bucketQueue/4 {

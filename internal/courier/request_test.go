@@ -363,6 +363,35 @@ func TestYesterdaysBell(t *testing.T) {
 	}
 }
 
+// Near midnight a clock that is a little wrong rings the other day's bell: it is
+// heard as soon. At other hours the other days' bells cost little.
+func TestBellsNearMidnight(t *testing.T) {
+	for _, off := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
+		t.Run(off.String(), func(t *testing.T) {
+			w := newRequesters(t)
+			b, a := w.begun("bob"), w.node("alice")
+			a.offset = off
+			w.begin(a)
+			w.run(untilDay(w.now) - off/2)
+			a.do(func() {
+				a.c.Publish(b.address(1), uint64(a.Now().UnixMilli()), a.Now(), a.Now().Add(30*24*time.Hour), "hi")
+			})
+			if crypto.Day(a.Now()) == crypto.Day(w.now) {
+				t.Fatal("the clocks show one day")
+			}
+			if took := w.sees(b, "hi", time.Hour); took > 12*time.Second {
+				t.Errorf("seen after %v", took)
+			}
+			w.run(3 * time.Hour)
+			before := b.c.Stats()["request.bell"]
+			w.run(time.Hour)
+			if looks := b.c.Stats()["request.bell"] - before; looks < 700 || looks > 900 {
+				t.Errorf("%d looks at bells in an hour, want one in 5 s and two more in a minute", looks)
+			}
+		})
+	}
+}
+
 // A clock that is off by most of a day, as one set to another time zone, delays a
 // request by no more than minutes.
 func TestRequestOfAWrongClock(t *testing.T) {

@@ -13,16 +13,22 @@ type Receipt struct {
 	Fork        bool               // a number came back with another ID: begin a new sequence
 }
 
+// Bits of a receipt's flags.
+const (
+	receiptFork  = 1
+	receiptKnown = 2 // known follows; else it is as large as it can be
+)
+
 // AppendReceipt appends the encoded receipt, at most 120 bytes:
 //
 //	 0  20  sequence
 //	20  16  incarnation of the receiver's store
 //	36   8  number
 //	44   8  mark
-//	52   2  known, at most 1,024 and at most number
-//	54   1  fork: 0 or 1
-//	55   1  count of skipped ranges, at most 16
-//	56  4n  each: number − From (2), number − To (2), both below known
+//	52   1  flags: 1 fork, 2 known
+//	53   1  count of skipped ranges, at most 16
+//	54  4n  each: number − From (2), number − To (2), both below known
+//	 …   2  with flag 2: known, less than 1,024 and number; else it is the lesser of them
 //
 // Ranges rise and are apart: at least one number lies between two of them. It
 // panics if known and the ranges are not as the type says.
@@ -31,11 +37,17 @@ func AppendReceipt(dst []byte, x *Receipt) []byte {
 	dst = AppendIncarnation(dst, x.Incarnation)
 	dst = AppendUint64(dst, x.Number)
 	dst = append(dst, x.Mark[:]...)
-	if !x.knows() {
-		panic("wire: a receipt speaks for more messages than there are")
+	var flags uint8
+	if x.Fork {
+		flags |= receiptFork
 	}
-	dst = AppendUint16(dst, x.Known)
-	dst = AppendBool(dst, x.Fork)
+	switch {
+	case x.Known > x.mostKnown():
+		panic("wire: a receipt speaks for more messages than there are")
+	case x.Known < x.mostKnown():
+		flags |= receiptKnown
+	}
+	dst = AppendUint8(dst, flags)
 	dst = AppendUint8(dst, uint8(length(len(x.Skipped), MaxSkipped)))
 	for i, s := range x.Skipped {
 		if !x.skips(i) {
@@ -43,6 +55,9 @@ func AppendReceipt(dst []byte, x *Receipt) []byte {
 		}
 		dst = AppendUint16(dst, uint16(x.Number-s.From))
 		dst = AppendUint16(dst, uint16(x.Number-s.To))
+	}
+	if flags&receiptKnown != 0 {
+		dst = AppendUint16(dst, x.Known)
 	}
 	return dst
 }
@@ -57,8 +72,8 @@ func ParseReceipt(b []byte) (*Receipt, error) {
 	return x, nil
 }
 
-// knows reports whether there are as many numbers as the receipt speaks for.
-func (x *Receipt) knows() bool { return x.Known <= InFlight && uint64(x.Known) <= x.Number }
+// mostKnown is for how many messages the receipt can speak at most.
+func (x *Receipt) mostKnown() uint16 { return uint16(min(x.Number, InFlight)) }
 
 // skips reports whether the i-th skipped range is within the numbers that the
 // receipt speaks for, and above and apart from the one before it.
@@ -71,17 +86,20 @@ func (x *Receipt) skips(i int) bool {
 func (r *Reader) receipt() *Receipt {
 	x := &Receipt{Sequence: r.Sequence(), Incarnation: r.Incarnation(), Number: r.Uint64()}
 	r.Fill(x.Mark[:])
-	x.Known = r.Uint16()
-	r.check(x.knows(), "more numbers known than there are")
-	x.Fork = r.Bool()
-	for i := range r.Count(MaxSkipped) {
+	flags := r.Uint8()
+	r.check(flags&^(receiptFork|receiptKnown) == 0, "unknown flags of a receipt")
+	x.Fork = flags&receiptFork != 0
+	for range r.Count(MaxSkipped) {
 		from, to := uint64(r.Uint16()), uint64(r.Uint16())
 		// A distance above the number wraps around, and then lies above it.
 		x.Skipped = append(x.Skipped, Range{From: x.Number - from, To: x.Number - to})
+	}
+	if x.Known = x.mostKnown(); flags&receiptKnown != 0 {
+		x.Known = r.Uint16()
+		r.check(x.Known < x.mostKnown(), "a receipt speaks for more messages than there are")
+	}
+	for i := range x.Skipped {
 		r.check(x.skips(i), "skipped ranges out of bounds or order")
-		if r.err != nil {
-			break
-		}
 	}
 	return x
 }

@@ -201,10 +201,10 @@ func largestState() *State {
 	return s
 }
 
-// largestReceipt skips the first and the last of the 1,024 numbers.
+// largestReceipt skips the first and the last of the 1,023 numbers that it knows.
 func largestReceipt() *Receipt {
-	r := &Receipt{Sequence: sequence(1<<32 - 1), Incarnation: incarnation(max64), Number: max64, Mark: mark(255), Known: InFlight, Fork: true}
-	first := r.Number - InFlight + 1
+	r := &Receipt{Sequence: sequence(1<<32 - 1), Incarnation: incarnation(max64), Number: max64, Mark: mark(255), Known: InFlight - 1, Fork: true}
+	first := r.Number - uint64(r.Known) + 1
 	for n := range uint64(MaxSkipped - 1) {
 		r.Skipped = append(r.Skipped, Range{From: first + 3*n, To: first + 3*n + 1})
 	}

@@ -55,18 +55,27 @@ type Part struct {
 func readReceipt(r *reader) *Receipt {
 	c := &Receipt{
 		Sequence: readSequence(r), Incarnation: readIncarnation(r), Number: r.u64(), Mark: r.take(8),
-		Known: r.u16(), Fork: r.flag(), Skipped: []Range{},
+		Skipped: []Range{},
 	}
-	r.must(c.Known <= 1024 && uint64(c.Known) <= c.Number)
+	flags := r.u8()
+	r.must(flags <= 3)
+	c.Fork = flags&1 != 0
 	n := r.u8()
 	r.must(n <= 16)
 	for i := 0; i < int(n) && r.err == nil; i++ {
 		first, last := uint64(r.u16()), uint64(r.u16())
-		r.must(first < uint64(c.Known) && first >= last)
+		r.must(first <= 1023 && first >= last && first < c.Number)
 		s := Range{From: c.Number - first, To: c.Number - last}
 		r.must(i == 0 || s.From > c.Skipped[i-1].To+1)
 		c.Skipped = append(c.Skipped, s)
 	}
+	c.Known = uint16(min(c.Number, 1024))
+	if flags&2 != 0 {
+		known := r.u16()
+		r.must(known < c.Known)
+		c.Known = known
+	}
+	r.must(len(c.Skipped) == 0 || c.Number-c.Skipped[0].From < uint64(c.Known))
 	return c
 }
 
