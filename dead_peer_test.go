@@ -3,6 +3,7 @@ package carrier_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,7 +142,12 @@ func TestLossIsNoDeath(t *testing.T) {
 type stuckStore struct {
 	store.Store
 	turn chan struct{} // holds one; whoever has taken it keeps commits waiting
+	free sync.Once
 }
+
+// stick has commits wait until release, which may be called again.
+func (s *stuckStore) stick()   { <-s.turn }
+func (s *stuckStore) release() { s.free.Do(func() { s.turn <- struct{}{} }) }
 
 func (s *stuckStore) Commit(b *store.Batch) error {
 	<-s.turn
@@ -153,7 +159,7 @@ func (s *stuckStore) Commit(b *store.Batch) error {
 // receipt; what is sent to it goes to the mailbox by itself, and arrives once.
 func TestFrozenPeer(t *testing.T) {
 	bubbleWithDelay(t, 25*time.Millisecond, func(t *testing.T, n *carriertest.Network) {
-		disk := &stuckStore{store.Memory(), make(chan struct{}, 1)}
+		disk := &stuckStore{Store: store.Memory(), turn: make(chan struct{}, 1)}
 		disk.turn <- struct{}{}
 		bob := &person{t: t, net: n, config: carrier.Config{Dir: t.TempDir(), Name: "Bob", Net: n.Host()}}
 		bob.config.Hook(disk, store.MemoryPrekeys(), nil)
@@ -162,7 +168,8 @@ func TestFrozenPeer(t *testing.T) {
 		p.ab, p.ba = befriend(p.alice, bob)
 		p.linked(t)
 		time.Sleep(10 * time.Second)
-		<-disk.turn
+		disk.stick()
+		defer disk.release() // also where the test fails
 		begun := time.Now()
 		m := p.alice.send(bob.ID(), "are you frozen?")
 		eventually(t, "it is stored", func() bool { return m.State().Status != carrier.MessageQueued })
@@ -175,7 +182,7 @@ func TestFrozenPeer(t *testing.T) {
 		if p.ab.Path().Kind == carrier.PathNone {
 			t.Error("the link is gone, so that this tests what TestDeadPeerIsNoticed does")
 		}
-		disk.turn <- struct{}{}
+		disk.release()
 		p.alice.delivered(m)
 		if got := bob.next(); got.id != m.ID() {
 			t.Errorf("Bob got %q, want what was sent", got.body)
