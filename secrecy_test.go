@@ -457,7 +457,7 @@ func TestPrekeysCrash(t *testing.T) {
 		dir := t.TempDir()
 		var before []store.Prekey
 		unconnected(t, dir, func(node *carrier.Node) { _, before = node.InsecureKeys() })
-		copied := func() string {
+		copied := func(dir string) string {
 			to := t.TempDir()
 			if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
 				t.Fatal(err)
@@ -468,7 +468,7 @@ func TestPrekeysCrash(t *testing.T) {
 			return to
 		}
 		time.Sleep(25 * time.Hour)
-		whole := copied()
+		whole := copied(dir)
 		unconnected(t, whole, func(*carrier.Node) {}) // what the file is to become
 		after, err := os.ReadFile(filepath.Join(whole, "carrier.prekeys"))
 		if err != nil {
@@ -483,18 +483,21 @@ func TestPrekeysCrash(t *testing.T) {
 			"all of it, not in place": {"carrier.prekeys.new", after},
 			"all of it":               {"carrier.prekeys", after},
 		} {
-			crashed := copied()
-			if err := os.WriteFile(filepath.Join(crashed, left.file), left.b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			unconnected(t, crashed, func(node *carrier.Node) {
-				_, got := node.InsecureKeys()
-				if len(before) != 1 || len(got) != 2 || got[0].Number != before[0].Number || got[0].Private != before[0].Private {
-					t.Errorf("%s was written: %d prekeys, want that of before and a new one", name, len(got))
+			// The next start has a prekey to make, and so writes the file anew, or has not.
+			for next, dir := range map[string]string{"due": dir, "not due": whole} {
+				crashed := copied(dir)
+				if err := os.WriteFile(filepath.Join(crashed, left.file), left.b, 0o600); err != nil {
+					t.Fatal(err)
 				}
-			})
-			if names, err := filepath.Glob(filepath.Join(crashed, "*.new")); err != nil || len(names) > 0 {
-				t.Errorf("%s was written: %q is left, %v", name, names, err)
+				unconnected(t, crashed, func(node *carrier.Node) {
+					_, got := node.InsecureKeys()
+					if len(before) != 1 || len(got) != 2 || got[0].Number != before[0].Number || got[0].Private != before[0].Private {
+						t.Errorf("%s was written, the next is %s: %d prekeys, want that of before and a new one", name, next, len(got))
+					}
+				})
+				if names, err := filepath.Glob(filepath.Join(crashed, "*.new")); err != nil || len(names) > 0 {
+					t.Errorf("%s was written, the next is %s: %q is left, %v", name, next, names, err)
+				}
 			}
 		}
 	})
