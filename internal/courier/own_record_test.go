@@ -117,3 +117,61 @@ func TestEarlierRunsAreKnown(t *testing.T) {
 		}
 	}
 }
+
+// A friend keeps the states of a run that is lost, whose clock was ahead, and
+// writes them one by one above what the restored store puts, as if the lost run
+// were alive. That silences the restored one for no longer than the clock was
+// ahead and a twin may be silent.
+func TestStatesKeptFromALostRun(t *testing.T) {
+	const ahead = 50 * time.Minute
+	w, a, b := apart(t)
+	w.run(time.Minute)
+	saved := a.backup()
+	a.stop()
+	a.offset = ahead
+	a.start()
+	a.ready()
+	q := b.c.peers[a.id]
+	_, slot := q.slotKey(crypto.In, crypto.Week(w.now))
+	var kept []Item
+	for len(kept) < 12 {
+		a.presence = []wire.Presence{wire.PresenceOnline, wire.PresenceAway}[len(kept)%2]
+		a.do(func() { a.c.StateChanged(b.id) })
+		w.run(4 * time.Minute)
+		kept = append(kept, w.dht.near()[0].items[slotName(slot, saltState)])
+	}
+	lost := a.c.start
+	a.restore(saved)
+	a.offset = 0
+	begin, seq := w.now, w.now.Add(2*time.Hour).UnixMilli()
+	release := func(item Item) {
+		seq = max(seq, w.dht.near()[0].items[slotName(slot, saltState)].Seq) + 1
+		item.Seq = seq
+		for _, h := range w.dht.near() {
+			h.items[slotName(slot, saltState)] = item
+		}
+	}
+	release(kept[0])
+	for a.start(); a.c.start > lost; a.start() { // of one store the run with the higher nonce goes on
+		a.stop()
+	}
+	a.ready()
+	var silent, last time.Duration
+	for i := range 4 * 60 {
+		w.run(time.Minute)
+		if a.c.mute() {
+			silent += time.Minute
+			last = w.now.Sub(begin)
+		}
+		if i%4 == 3 {
+			release(kept[i/4%len(kept)])
+		}
+	}
+	t.Logf("silent for %v, last after %v", silent, last)
+	if silent == 0 {
+		t.Error("the attack was none")
+	}
+	if most := ahead + twinSilence + 10*time.Minute; last > most {
+		t.Errorf("silent still after %v, want %v at most", last, most)
+	}
+}
