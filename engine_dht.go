@@ -21,7 +21,7 @@ var _ courier.Slots = slots{}
 // Get implements courier.Slots.
 func (s slots) Get(q courier.Query, each func(courier.Item), done func(courier.Health)) {
 	s.run("get", func(ctx context.Context) (func(), dht.Health, error) {
-		health, err := s.e.dht.Get(ctx, dht.Query{Key: q.Key, Salt: []byte(q.Salt), Newer: q.Newer, Ask: q.Ask}, func(item dht.Item) {
+		health, err := s.e.dht.Get(ctx, dht.Query{Key: q.Key, Salt: []byte(q.Salt), Newer: q.Newer, Ask: q.Ask, Wide: q.Wide}, func(item dht.Item) {
 			s.e.post(func() { each(fromItem(item)) })
 		})
 		return func() { done(fromHealth(health)) }, health, err

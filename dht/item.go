@@ -128,6 +128,10 @@ type Query struct {
 	// or any more) nobody is asked: Health.Asked is 0, there is no error, and it is
 	// for the caller to say whether a walk, which costs far more, is worth it now.
 	Ask int
+	// Wide has a walk go on to the 16 nearest nodes where it else ends with 8: for
+	// an item that is known to exist and was not found. A put that could not reach
+	// those nodes has gone on to others.
+	Wide bool
 }
 
 // Health is how an operation went.
@@ -188,7 +192,11 @@ func (n *Node) Get(ctx context.Context, q Query, each func(Item)) (Health, error
 		args.Seq = &q.Newer
 	}
 	var p proof
-	_, err = n.consult(ctx, lookup{target: where, method: "get", args: args}, q.Ask, &h, func(r *reply) bool {
+	l := lookup{target: where, method: "get", args: args}
+	if q.Wide {
+		l.width = putWider
+	}
+	_, err = n.consult(ctx, l, q.Ask, &h, func(r *reply) bool {
 		item, fault := itemIn(r, q.Key, q.Salt, &p)
 		if fault != nil {
 			if !errors.Is(fault, errNoItem) {

@@ -74,6 +74,7 @@ type Query struct {
 	Salt  string
 	Newer int64 // only items with a higher seq are of interest
 	Ask   int   // that many known holders are asked directly; 0: a full walk
+	Wide  bool  // a walk goes to twice as many nodes
 }
 
 // Item is a mutable item as read, its signature verified.

@@ -92,7 +92,8 @@ func (p *peer) readSlot(in *inbox, week crypto.Epoch, w wire.WindowSlot) {
 	in.reading++
 	p.c.budget.spend(costWalk)
 	p.c.then(func() {
-		p.c.slots.Get(Query{Key: key, Salt: salt}, func(i Item) {
+		// It is there, the state says so: what was missed may stand farther off.
+		p.c.slots.Get(Query{Key: key, Salt: salt, Wide: in.tries > 0}, func(i Item) {
 			if !p.stopped && !p.c.closed && p.inbox == in && p.slotUnread(w) {
 				p.foundMail(in, week, w, i)
 			}

@@ -588,3 +588,33 @@ func TestConflictsInAMailSlotAreGoneAbove(t *testing.T) {
 	b.ready()
 	w.wait("delivery", time.Minute, func() bool { return len(b.got(a)) == 1 })
 }
+
+// A slot that the state names and that is not found is looked for farther off.
+func TestAMissedSlotIsLookedForWide(t *testing.T) {
+	w, a, b := apart(t)
+	w.run(5 * time.Second)
+	b.stop()
+	a.send(b, "x")
+	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	a.stop()
+	for _, h := range w.dht.holders {
+		for name := range h.items {
+			if strings.HasSuffix(name, saltMail(0)) {
+				delete(h.items, name)
+			}
+		}
+	}
+	from := len(w.dht.gets)
+	b.start()
+	b.ready()
+	w.run(10 * time.Second)
+	var wide []bool
+	for _, q := range w.dht.gets[from:] {
+		if q.Salt == saltMail(0) && (len(wide) == 0 || q.Wide != wide[len(wide)-1]) {
+			wide = append(wide, q.Wide)
+		}
+	}
+	if !slices.Equal(wide, []bool{false, true}) || b.stat("slot.miss") < 2 {
+		t.Errorf("looks for the slot were wide: %v, %d misses; want first not, then always", wide, b.stat("slot.miss"))
+	}
+}
