@@ -134,9 +134,9 @@ func (f *family) pay(ctx context.Context, to netip.AddrPort, writes bool) error 
 }
 
 // turn returns how long a packet to one address must wait, or false if that is
-// too long. What belongs to a put or an announce, which somebody waits for, does not stand behind
-// all the questions that are in line: some of it goes ahead of them, and they wait
-// the longer.
+// too long. What belongs to a put or an announce, which somebody waits for, does
+// not stand behind all the questions that are in line: some of it goes ahead of
+// them, and they wait the longer.
 func (n *Node) turn(to netip.AddrPort, writes bool) (time.Duration, bool) {
 	if !writes {
 		return n.pace.reserve(to, maxPace)
