@@ -106,11 +106,7 @@ func TestForeignValuesInSlots(t *testing.T) {
 
 // A value of one slot, or of one direction, is not taken in another.
 func TestValuesAreBoundToTheirSlot(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, b := waiting(t)
 	_, key := a.c.peers[b.id].slotKey(crypto.Out, crypto.Week(w.now))
 	for _, h := range w.dht.near() {
 		h.items[slotName(key, saltState)] = h.items[slotName(key, "m0")]

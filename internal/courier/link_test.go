@@ -539,11 +539,7 @@ func TestASkipOverALink(t *testing.T) {
 
 // A window over the link names mail that the link is about to bring.
 func TestMailSlotsAreNotReadWhileALinkBringsAll(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, b := waiting(t)
 	b.start() // and never joins the DHT by itself
 	from := len(w.dht.gets)
 	b.do(func() { b.c.isReady = true })

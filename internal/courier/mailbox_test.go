@@ -354,11 +354,7 @@ func TestGenerationsRiseOverACrash(t *testing.T) {
 }
 
 func TestMailIsPutOnlyAfterOurOwnRecordWasRead(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, _ := waiting(t)
 	a.stop()
 	a.start()
 	from := len(w.dht.puts)
@@ -390,11 +386,7 @@ func TestANewerPrekeyHasMailSealedAnew(t *testing.T) {
 }
 
 func TestMailForALostPrekeyIsReportedAndSealedAnew(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, b := waiting(t)
 	lost := b.newest
 	b.rotate()
 	delete(b.prekey, lost)
@@ -451,11 +443,7 @@ func TestLiveMailMovesToTheNextWeek(t *testing.T) {
 }
 
 func TestMailOfLastWeekIsFoundAtStart(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, b := waiting(t)
 	a.stop()
 	w.run((crypto.Week(w.now) + 1).WeekStart().Sub(w.now) + 3*24*time.Hour)
 	b.start()
@@ -527,11 +515,7 @@ func TestInboxRoomOffersWhatWasHeld(t *testing.T) {
 }
 
 func TestReadersKeepAliveWhatTheyRead(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, b := waiting(t)
 	a.stop()
 	from := len(w.dht.reputs)
 	b.start()
@@ -552,11 +536,7 @@ func TestReadersKeepAliveWhatTheyRead(t *testing.T) {
 }
 
 func TestMailIsPutAgainWhileItWaits(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, b := waiting(t)
 	from := len(w.dht.puts)
 	generation := a.c.peers[b.id].box.slots[0].generation
 	w.run(4 * time.Hour)
@@ -591,11 +571,7 @@ func TestConflictsInAMailSlotAreGoneAbove(t *testing.T) {
 
 // A slot that the state names and that is not found is looked for farther off.
 func TestAMissedSlotIsLookedForWide(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, b := waiting(t)
 	a.stop()
 	for _, h := range w.dht.holders {
 		for name := range h.items {

@@ -11,11 +11,7 @@ import (
 // However long nobody answers: mail is put only when our own record has been read,
 // for another copy of this store may have gone further.
 func TestMailWaitsUntilOurOwnRecordWasRead(t *testing.T) {
-	w, a, b := apart(t)
-	w.run(5 * time.Second)
-	b.stop()
-	a.send(b, "x")
-	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	w, a, _ := waiting(t)
 	a.stop()
 	die := func(dead bool) {
 		for _, h := range w.dht.holders {

@@ -606,3 +606,14 @@ func apart(t testing.TB) (*world, *node, *node) {
 	w.wait("state", time.Minute, func() bool { return len(a.states[b.id]) > 0 && len(b.states[a.id]) > 0 })
 	return w, a, b
 }
+
+// waiting has alice's "x" wait in the mailbox for bob, who is gone.
+func waiting(t testing.TB) (*world, *node, *node) {
+	t.Helper()
+	w, a, b := apart(t)
+	w.run(5 * time.Second)
+	b.stop()
+	a.send(b, "x")
+	w.wait("stored", time.Minute, func() bool { return len(a.friends[b.id].stored) == 1 })
+	return w, a, b
+}
